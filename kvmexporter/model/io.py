@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Port and memory-mapped accesses: to which device, by which path, who handled them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvmexporter.model.counters import Counters
+from kvmexporter.model.histogram import Histogram, split_words
+
+
+class IoTarget(NamedTuple):
+    """What an I/O slot stands for.
+
+    Attributes:
+        device: the user's own id of it, else a stable name; `unknown` for addresses
+            that belong to no known device.
+        driver: the device model's type.
+        path: emulated, virtio, vhost, irqchip, passthrough, platform or unknown.
+    """
+
+    device: str
+    driver: str
+    path: str
+
+
+UNKNOWN_TARGET = IoTarget("unknown", "unknown", "unknown")
+
+
+class IoAccess(NamedTuple):
+    """How a device was accessed: `pio`, `mmio` or `fast_mmio`; direction; handler."""
+
+    access: str
+    direction: str
+    handler: str
+
+
+# As enumerated in kvmexporter/bpf: a slot's cells are access * 4 + direction * 2 + handler.
+CELLS = (
+    IoAccess("pio", "read", "kernel"),
+    IoAccess("pio", "read", "userspace"),
+    IoAccess("pio", "write", "kernel"),
+    IoAccess("pio", "write", "userspace"),
+    IoAccess("mmio", "read", "kernel"),
+    IoAccess("mmio", "read", "userspace"),
+    IoAccess("mmio", "write", "kernel"),
+    IoAccess("mmio", "write", "userspace"),
+    IoAccess("fast_mmio", "write", "kernel"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VmIo:
+    """The I/O exits of one VM since counting began.
+
+    Attributes:
+        exits: target → access → exits; zeros left out.
+        handling: target → time from the exit to the next entry.
+    """
+
+    exits: Mapping[IoTarget, Mapping[IoAccess, int]]
+    handling: Mapping[IoTarget, Histogram]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownAddress:
+    """An address that a guest touched and that belongs to no known device: one of a sample.
+
+    Attributes:
+        vm: the VM's name.
+        space: `port`, or `memory` with the address of a page.
+        address: where.
+        accesses: how often, since it came into the sample.
+    """
+
+    vm: str
+    space: str
+    address: int
+    accesses: int
+
+
+def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
+    """Name the I/O counters of one VM.
+
+    Args:
+        counters: of the VM.
+        targets: slot → what it stands for; slots beyond count as unknown.
+    """
+    exits: dict[IoTarget, dict[IoAccess, int]] = {}
+    of_target: dict[IoAccess, int]
+    times: dict[IoTarget, Histogram] = {}
+
+    last, of_target = -1, {}
+    for cell, count in counters.nonzero("io"):
+        slot, kind = divmod(cell, len(CELLS))
+        if slot != last:
+            target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
+            last, of_target = slot, exits.setdefault(target, {})
+        access = CELLS[kind]
+        of_target[access] = of_target.get(access, 0) + count
+    words = counters["io_handling"]
+    buckets = len(words) // (counters.count("io") // len(CELLS)) - 1
+    for slot, histogram in split_words(words, buckets).items():
+        target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
+        earlier = times.get(target)
+        times[target] = histogram.plus(earlier) if earlier else histogram
+    return VmIo(exits, times)
+
+
+def vm_kicks(counters: Counters, labels: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Name the doorbell counters of one VM: (device, queue) → kicks; zeros left out."""
+    return {
+        labels[place]: count for place, count in counters.nonzero("kicks") if place < len(labels)
+    }

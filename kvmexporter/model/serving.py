@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a metric is served to Prometheus, where a series has its price, and what only on demand.
+
+By default a VM with five devices has at most 150 series. Other views show all that was sampled.
+"""
+
+from collections.abc import Collection, Iterable
+
+from kvmexporter.model.histogram import Histogram
+from kvmexporter.model.metrics import Family, Kind, Metric, Sample, Value
+
+RARE_BELOW = 1000
+"""Kinds of events of which there were fewer are rare: most have happened while a guest booted."""
+
+UNSERVED = Metric(
+    "kvm_vm_unserved_events",
+    Kind.GAUGE,
+    "Events that the named counter has no series for, because fewer than 1,000 of their kind have "
+    "happened; with them its sum is that of all events.",
+    ("vm", "metric"),
+)
+
+
+def served(family: Family, extras: Collection[str]) -> list[Sample]:
+    """The samples of a family that are served.
+
+    Args:
+        family: all of them.
+        extras: what was asked for, as `collector.extra`.
+    """
+    metric, samples = family.metric, family.samples
+    if metric.extra and metric.extra not in extras:
+        samples = [one for one in samples if one.labels[-1] in metric.usual]
+    if metric.rare and metric.rare not in extras:
+        if metric.kind is Kind.HISTOGRAM:
+            samples = [one for one in samples if _events(one.value) >= RARE_BELOW]
+        else:
+            samples = [one for one in samples if one[1] >= RARE_BELOW]  # type: ignore[operator] # no histograms
+    return samples
+
+
+def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:
+    """How much of each counter is not served for being rare, so that its sums stay whole."""
+    result = Family(UNSERVED)
+    for family in families:
+        metric = family.metric
+        if not metric.rare or metric.rare in extras or metric.kind is Kind.HISTOGRAM:
+            continue
+        rare: dict[str, float] = {}
+        for labels, value in family.samples:
+            if value < RARE_BELOW:  # type: ignore[operator] # no histograms
+                rare[labels[0]] = rare.get(labels[0], 0) + value  # type: ignore[operator]
+        for vm, events in rare.items():
+            result.add(events, vm, metric.name)
+    return result
+
+
+def has_buckets(metric: Metric, extras: Collection[str]) -> bool:
+    """Whether a histogram is served with its buckets; without, it is a sum and a count."""
+    return not metric.buckets or metric.buckets in extras
+
+
+def _events(value: Value) -> float:
+    return value.count if isinstance(value, Histogram) else value
