@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what is known of each VM's devices fresh, and its region table in BPF right.
+
+A thread of its own visits each VM: when it appears, when its guest has moved a PCI device
+or started a virtio device, when it touches many addresses that nobody knows, and slowly
+otherwise. In between, one that has a balloon is asked again for that alone, which is quick.
+Every visit has a deadline, a VM that does not answer is left alone for longer
+and longer, and none delays another or a scrape. A VM without a monitor of ours, or whose
+monitor does not answer, gets the well-known legacy addresses.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import socket as Socket  # noqa: N812 - a class, named like one
+
+from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
+from kvmexporter.errors import KvmExporterError
+from kvmexporter.inventory import Inventory
+from kvmexporter.model.io import IoTarget
+from kvmexporter.model.legacy import legacy_windows
+from kvmexporter.model.regiontable import Slots, entries
+from kvmexporter.model.vm import Vm, VmId
+from kvmexporter.rounds import Conversation, Rounds
+from kvmexporter.sources.qemu import QemuFacts, Visitor
+from kvmexporter.sources.qemu_devices import Unsettled
+from kvmexporter.sources.qmp import DomainMonitor, Door
+from kvmexporter.sources.regions import RegionTables
+
+_log = logging.getLogger(__name__)
+
+# Of a VMM that answers, however slowly; one that does not is left after a quarter of that.
+_DEADLINE_SECONDS = 20.0
+_SLOW_SECONDS = 5.0
+_AT_ONCE = 8
+_SOON_SECONDS = 1.0
+_REFRESH_SECONDS = 60.0
+# A balloon at rest, and one that is on its way.
+_GLANCE_SECONDS = 15.0
+_MOVING_SECONDS = 5.0
+_MOVING_FOR_SECONDS = 60.0
+_GLANCE_WEIGHT = 0.15  # of a visit
+_MAX_SHARE = 0.01  # of a processor, for looking again at what most likely is as it was
+_MAX_BACKOFF_SECONDS = 300.0
+_MAX_DOUBLINGS = 16
+_GIVEN_UP_AFTER = 3
+_LOOK_SECONDS = 5.0
+_UNKNOWN_SECONDS = 5.0
+_MANY_UNKNOWN = 100
+
+Visit = Callable[[Door, float], Awaitable[QemuFacts]]
+Glance = Callable[[Door, float, QemuFacts], Awaitable[QemuFacts]]
+
+
+@dataclass(frozen=True, slots=True)
+class VmAddressing:
+    """What is known of one VM at one moment.
+
+    Attributes:
+        targets: I/O slot → what it stands for.
+        kick_labels: doorbell counter → (device, queue).
+        facts: what its VMM said last, None if it never has.
+        visited: when that was, CLOCK_MONOTONIC seconds; None if never.
+        trouble: why the last visit failed, "" if it did not.
+        glanced: when it was asked last for what moves from second to second (the balloon).
+    """
+
+    targets: tuple[IoTarget, ...]
+    kick_labels: tuple[tuple[str, str], ...]
+    facts: QemuFacts | None
+    visited: float | None
+    trouble: str
+    glanced: float | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    vm: Vm
+    slots: Slots = field(default_factory=lambda: Slots(IO_SLOTS, KICK_SLOTS))
+    facts: QemuFacts | None = None
+    visited: float | None = None
+    glanced: float | None = None
+    trouble: str = ""
+    due: float = 0.0
+    failures: int = 0
+    slow: bool = False
+    busy: bool = False
+    unknown: int = 0
+
+
+class Addressing:
+    """Visits VMs in the background; its answers may be read from any thread.
+
+    Args:
+        inventory: which VMs there are.
+        tables: the region tables in BPF, None without BPF.
+        procfs: where a VM's own file system is seen (`PID/root`).
+        visit: how a VMM is asked.
+        glance: how it is asked again for what moves.
+        glance_seconds: how often, while nothing does; None: as often as costs next to nothing.
+        monotonic: the clock, in seconds.
+        connect: makes the connection to a process's QMP socket of that number, where this
+            process may not.
+        through_libvirt: whether libvirt's domains are asked through libvirt's monitor.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        tables: RegionTables | None,
+        procfs: Path = Path("/proc"),
+        visit: Visit | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        glance: Glance | None = None,
+        glance_seconds: float | None = None,
+        connect: Callable[[int, int], Socket] | None = None,
+        through_libvirt: bool = False,
+    ) -> None:
+        self._connect = connect
+        self._inventory = inventory
+        self._tables = tables
+        self._procfs = procfs
+        visitor = Visitor()
+        self._visit = visit or visitor.visit
+        self._glance_seconds = glance_seconds
+        self._glance = glance or visitor.glance
+        self._monotonic = monotonic
+        self._through_libvirt = through_libvirt
+        self._lock = threading.Lock()
+        self._states: dict[VmId, _State] = {}
+        self._looked_at_unknown = 0.0
+        self._looked_at_vms = 0.0
+        self._asked = 0.0  # visits, a glance being a small part of one
+        self._stretch = 1.0
+        # Those that did not answer last time, or slowly, queue up behind one another only.
+        self._lanes = {late: asyncio.Semaphore(_AT_ONCE) for late in (False, True)}
+        self._rounds = Rounds("addressing", self._conversations)
+
+    def start(self) -> None:
+        """Begin."""
+        self._rounds.start()
+
+    def close(self) -> None:
+        """End; visits under way are given up."""
+        self._rounds.close()
+
+    def known(self) -> Mapping[VmId, VmAddressing]:
+        """What is known of each VM."""
+        with self._lock:
+            return {
+                identity: VmAddressing(
+                    state.slots.targets(),
+                    state.slots.kick_labels(),
+                    state.facts,
+                    state.visited,
+                    state.trouble,
+                    state.glanced,
+                )
+                for identity, state in self._states.items()
+            }
+
+    def unknown_addresses(self) -> Mapping[int, Mapping[tuple[str, int], int]]:
+        """Process → (space, address) → accesses that belong to no known device: a sample."""
+        return self._tables.unknown_addresses() if self._tables else {}
+
+    def region_entries(self) -> int:
+        """Entries in the region tables of all VMs."""
+        return self._tables.entries() if self._tables else 0
+
+    def settle(self, timeout: float) -> None:
+        """Wait until every VM has been visited once, at most this many seconds."""
+        deadline = self._monotonic() + timeout
+        while self._monotonic() < deadline:
+            with self._lock:
+                waiting = [s for s in self._states.values() if s.due == 0.0 or s.busy]
+                known = len(self._states)
+            if not waiting and known >= len(self._inventory.vms()):
+                return
+            self._rounds.pause(0.02)
+
+    def _conversations(self) -> Iterator[Conversation]:
+        for state in self._due():
+            state.busy = True
+            self._asked += 1
+            yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
+        for state in self._moving():
+            state.busy = True
+            self._asked += _GLANCE_WEIGHT
+            yield self._look_again(state, self._lanes[state.slow])
+
+    def _due(self) -> list[_State]:
+        """The VMs to visit now; those that are gone are forgotten."""
+        for pid in self._tables.met() if self._tables else ():
+            self._inventory.identify(pid)
+        now = self._monotonic()
+        look = now - self._looked_at_vms >= _LOOK_SECONDS
+        if look:
+            self._looked_at_vms = now
+        vms = {vm.id: vm for vm in self._inventory.vms(look=look)}
+        with self._lock:
+            for identity in [identity for identity in self._states if identity not in vms]:
+                del self._states[identity]
+                if self._tables:
+                    self._tables.remove(identity.pid)
+            for identity, vm in vms.items():
+                if identity in self._states:
+                    self._states[identity].vm = vm
+                    continue
+                self._states[identity] = _State(vm)
+                if self._tables:
+                    self._tables.add(identity.pid)
+            self._hurry_where_unknown(now)
+            self._stretch = self._stretched()
+            due = []
+            for identity, state in self._states.items():
+                if state.busy:
+                    continue
+                moved = (
+                    self._tables is not None
+                    and state.facts is not None
+                    and not state.failures
+                    and not self._tables.is_confirmed(identity.pid)
+                    and now - (state.visited or 0.0) >= _SOON_SECONDS
+                )
+                if moved or now >= state.due:
+                    due.append(state)
+            return due
+
+    def _moving(self) -> list[_State]:
+        """The VMs to ask now for what moves."""
+        now = self._monotonic()
+        with self._lock:
+            return [
+                state
+                for state in self._states.values()
+                if not (state.busy or state.failures) and now >= self._glance_due(state)
+            ]
+
+    def _glance_due(self, state: _State) -> float:
+        """When a VM is to be asked for what moves; never without a balloon."""
+        balloon = state.facts.balloon if state.facts else None
+        if balloon is None or state.glanced is None:
+            return math.inf
+        since = balloon.history.short_since
+        seconds = self._glance_seconds or _GLANCE_SECONDS * self._stretch
+        if since is not None and balloon.history.seen - since < _MOVING_FOR_SECONDS:
+            seconds = min(_MOVING_SECONDS, seconds)
+        return state.glanced + seconds
+
+    def _stretched(self) -> float:
+        """How much longer than wanted to wait between visits, for them to cost no more."""
+        if not self._asked:
+            return 1.0
+        seconds_each = time.thread_time() / self._asked  # this thread does nothing else
+        a_second = 1 / _REFRESH_SECONDS + _GLANCE_WEIGHT / _GLANCE_SECONDS
+        return max(1.0, len(self._states) * seconds_each * a_second / _MAX_SHARE)
+
+    def _hurry_where_unknown(self, now: float) -> None:
+        """Visit soon those whose guests touch many addresses that nobody knows."""
+        if self._tables is None or now - self._looked_at_unknown < _UNKNOWN_SECONDS:
+            return
+        self._looked_at_unknown = now
+        by_pid = self._tables.unknown_addresses()
+        for identity, state in self._states.items():
+            unknown = sum(by_pid.get(identity.pid, {}).values())
+            if unknown > state.unknown + _MANY_UNKNOWN and not state.failures:
+                state.due = min(state.due, now)
+            state.unknown = unknown
+
+    async def _refresh(self, state: _State, at_once: asyncio.Semaphore) -> None:
+        """Visit one VM and write what came of it."""
+        try:
+            async with at_once:
+                pid = state.vm.id.pid
+                epoch = self._tables.epoch(pid) if self._tables else None
+                facts, trouble = None, ""
+                if self._can_be_asked(state.vm):
+                    begun = self._monotonic()
+                    try:
+                        facts = await self._visit(await self._door(state.vm), _DEADLINE_SECONDS)
+                        state.slow = self._monotonic() - begun > _SLOW_SECONDS
+                    except Unsettled:  # a guest that boots; it will come to rest
+                        state.due = self._monotonic() + _SOON_SECONDS
+                        return
+                    except KvmExporterError as err:
+                        trouble = str(err)
+                with self._lock:
+                    if state.vm.id not in self._states:
+                        return
+                    self._note(state, facts, trouble)
+                    if not (self._tables and epoch):
+                        return
+                    if facts:
+                        self._tables.write(pid, entries(facts.windows, state.slots), epoch)
+                    elif not state.facts and self._is_mute(state):
+                        self._tables.write(pid, entries(legacy_windows(), state.slots), epoch)
+        except Exception as err:  # noqa: BLE001 - one VM must not cost the others
+            _log.exception("visiting a VM failed", extra={"vm": state.vm.name})
+            state.trouble = f"visiting it failed: {type(err).__name__}"
+            state.failures += 1
+            state.due = self._monotonic() + _MAX_BACKOFF_SECONDS
+        finally:
+            state.busy = False
+
+    async def _look_again(self, state: _State, at_once: asyncio.Semaphore) -> None:
+        """Ask one VM for what moves; what is known of its addresses stays."""
+        try:
+            async with at_once:
+                if state.facts is None or not self._can_be_asked(state.vm):
+                    return
+                facts, trouble = None, ""
+                try:
+                    door = await self._door(state.vm)
+                    facts = await self._glance(door, _DEADLINE_SECONDS, state.facts)
+                except KvmExporterError as err:
+                    trouble = str(err)
+                with self._lock:
+                    if facts:
+                        state.glanced = self._monotonic()
+                        state.facts = facts.after(state.facts, state.glanced)
+                    elif state.vm.id in self._states:
+                        self._note(state, None, trouble)
+        except Exception as err:  # noqa: BLE001 - one VM must not cost the others
+            _log.exception("looking at a VM again failed", extra={"vm": state.vm.name})
+            state.trouble = f"looking at it again failed: {type(err).__name__}"
+            state.failures += 1
+            state.due = self._monotonic() + _MAX_BACKOFF_SECONDS
+        finally:
+            state.busy = False
+
+    def _is_mute(self, state: _State) -> bool:
+        """Whether nobody will say what a VM has: then the legacy addresses have to do."""
+        return not self._can_be_asked(state.vm) or state.failures >= _GIVEN_UP_AFTER
+
+    def _note(self, state: _State, facts: QemuFacts | None, trouble: str) -> None:
+        now = self._monotonic()
+        if trouble and trouble != state.trouble:
+            _log.warning("VM not visited", extra={"vm": state.vm.name, "reason": trouble})
+        state.trouble = trouble
+        if trouble:
+            state.failures += 1
+            doublings = min(state.failures, _MAX_DOUBLINGS)
+            state.due = now + min(_SOON_SECONDS * 2**doublings, _MAX_BACKOFF_SECONDS)
+            return
+        state.failures = 0
+        state.due = now + _REFRESH_SECONDS * self._stretch
+        if facts:
+            state.facts = facts.after(state.facts, now)
+            state.visited = state.glanced = now
+
+    def _can_be_asked(self, vm: Vm) -> bool:
+        """Whether it has a door."""
+        return bool(vm.qmp_sockets) or self._domain(vm) is not None
+
+    def _domain(self, vm: Vm) -> DomainMonitor | None:
+        """Where libvirt can be asked about the VM, if it may be."""
+        domain = vm.libvirt if self._through_libvirt else None
+        if domain is None or not (domain.system and domain.uuid):
+            return None
+        return DomainMonitor(domain.uuid)
+
+    async def _door(self, vm: Vm) -> Door:
+        """The VM's QMP socket as this process sees it, a connection to it, or libvirt."""
+        if not vm.qmp_sockets and (domain := self._domain(vm)):
+            return domain
+        if self._connect:
+            return await asyncio.to_thread(self._connect, vm.id.pid, 0)
+        path = vm.qmp_sockets[0]
+        base = "root" if path.startswith("/") else "cwd"
+        return self._procfs / str(vm.id.pid) / base / path.lstrip("/")

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which VMs exist on this host, and what each is made of.
+
+A VM is a process that holds a KVM VM descriptor. A full scan of /proc finds them
+and runs in the background; a process whose vCPUs are seen in BPF before the scan
+finds it is looked at there and then. A VM is gone when its process is. Where libvirt
+runs a VM, its name and uuid are those that libvirt says.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Protocol
+
+from kvmexporter.model import command_line_posture, qemu_command_line, vmm_command_line
+from kvmexporter.model.vm import Vm, VmId, bounded_name, with_unique_names
+from kvmexporter.sources.libvirt import Libvirt, Said
+from kvmexporter.sources.procfs import KvmDescriptors, Procfs
+from kvmexporter.units import ticks_to_ns
+
+
+class Descriptors(Protocol):
+    """Whoever sees what processes hold of KVM."""
+
+    def kvm_descriptors(self, pid: int) -> KvmDescriptors:
+        """Of one process; raises PermissionError where it may not be seen."""
+
+    def kvm_processes(self) -> Mapping[int, KvmDescriptors]:
+        """Of all that hold a VM; raises PermissionError where none may be seen."""
+
+
+class Inventory:
+    """The VMs of a host; safe to use from several threads.
+
+    Args:
+        procfs: where processes are seen.
+        descriptors: who may see what they hold of KVM; procfs itself if None.
+        libvirt: where its domains are seen; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        procfs: Procfs,
+        descriptors: Descriptors | None = None,
+        libvirt: Libvirt | None = None,
+    ) -> None:
+        self._procfs = procfs
+        self._descriptors = descriptors or procfs
+        self._libvirt = libvirt
+        self._lock = threading.Lock()
+        self._known: dict[int, Vm] = {}
+        self._named: tuple[Vm, ...] | None = None
+
+    def vms(self, *, look: bool = True, alive: Container[VmId] = ()) -> tuple[Vm, ...]:
+        """The VMs known, oldest first, each with a name of its own.
+
+        Args:
+            look: whether to look if each is still alive, a small file a VM.
+            alive: those that were identified just now, and need no second look.
+        """
+        with self._lock:
+            if look:
+                self._forget_the_dead(alive)
+            if self._named is None:
+                self._named = with_unique_names(self._known.values())
+            return self._named
+
+    def refresh(self) -> None:
+        """Look at every process for VMs that are not known yet, and at known ones again."""
+        try:
+            processes = self._descriptors.kvm_processes()
+        except PermissionError:
+            processes = {}
+        found = {
+            pid: vm
+            for pid, descriptors in processes.items()
+            if (vm := self._look_at(pid, descriptors))
+        }
+        domains = self._domains(found)
+        found = {pid: as_libvirt_says(vm, domains.get(pid)) for pid, vm in found.items()}
+        with self._lock:
+            # One that is known from BPF alone may not be visible in /proc/PID/fd.
+            self._known |= found
+            self._named = None
+            self._forget_the_dead()
+
+    def identify(self, pid: int) -> VmId | None:
+        """The VM of a process that runs vCPUs, met for the first time perhaps.
+
+        Returns:
+            None if the process is gone.
+        """
+        start_ns = self._start_ns(pid)
+        with self._lock:
+            known = self._known.get(pid)
+            if known and known.id.start_ns == start_ns:
+                return known.id
+        try:
+            descriptors: KvmDescriptors | None = self._descriptors.kvm_descriptors(pid)
+        except PermissionError:
+            descriptors = None
+        vm = self._look_at(pid, descriptors)
+        if vm is None:
+            return None
+        if self._libvirt:
+            vm = as_libvirt_says(vm, self._libvirt.of_system().get(pid))
+        with self._lock:
+            self._known[pid] = vm
+            self._named = None
+        return vm.id
+
+    def _domains(self, pids: Iterable[int]) -> dict[int, Said]:
+        """Process → libvirt's domain, where there is one."""
+        if self._libvirt is None:
+            return {}
+        of_user: defaultdict[int, set[int]] = defaultdict(set)
+        for pid in pids:
+            if (uid := self._procfs.uid(pid)) is not None:
+                of_user[uid].add(pid)
+        domains: dict[int, Said] = {}
+        for uid, theirs in of_user.items():
+            found = self._libvirt.of_user(uid)
+            domains |= {pid: said for pid, said in found.items() if pid in theirs}
+        return domains | self._libvirt.of_system()
+
+    def _forget_the_dead(self, alive: Container[VmId] = ()) -> None:
+        for pid, vm in list(self._known.items()):
+            if vm.id not in alive and self._start_ns(pid) != vm.id.start_ns:
+                del self._known[pid]
+                self._named = None
+
+    def _start_ns(self, pid: int) -> int | None:
+        ticks = self._procfs.start_ticks(pid)
+        return None if ticks is None else ticks_to_ns(ticks, self._procfs.ticks_per_second)
+
+    def _look_at(self, pid: int, descriptors: KvmDescriptors | None) -> Vm | None:
+        start_ns = self._start_ns(pid)
+        arguments = self._procfs.command_line(pid)
+        if start_ns is None or not arguments:
+            return None
+        return describe(VmId(start_ns, pid), arguments, descriptors)
+
+
+def as_libvirt_says(vm: Vm, said: Said | None) -> Vm:
+    """A VM with what libvirt says of it.
+
+    Not if its process was started with another uuid: then the domain's has ended, unseen by
+    libvirt, and its number is another's now.
+    """
+    if said is None or (vm.uuid and vm.uuid.lower() != said.domain.uuid):
+        return vm
+    domain = said.domain
+    memory = domain.memory_max_bytes
+    return replace(
+        vm,
+        name=domain.name or vm.name,
+        identified_by="libvirt" if domain.name else vm.identified_by,
+        uuid=domain.uuid,
+        machine=domain.machine or vm.machine,
+        memory_max_bytes=vm.memory_max_bytes if memory is None else memory,
+        qmp_sockets=tuple(path for path in vm.qmp_sockets if path != domain.monitor),
+        libvirt=domain,
+        libvirt_at=said.at,
+    )
+
+
+def describe(identity: VmId, arguments: Sequence[str], descriptors: KvmDescriptors | None) -> Vm:
+    """What a VM's command line and descriptors say of it."""
+    vcpus = descriptors.vcpus if descriptors else None
+    if not qemu_command_line.is_qemu(arguments):
+        other = vmm_command_line.identify(arguments)
+        if other is None:
+            return Vm(
+                id=identity,
+                name=f"pid-{identity.pid}",
+                vmm=bounded_name(PurePath(arguments[0]).name),
+                identified_by="pid",
+                vcpus=vcpus,
+            )
+        return Vm(
+            id=identity,
+            name=bounded_name(other.name) or f"pid-{identity.pid}",
+            vmm=other.vmm,
+            identified_by=other.vmm if other.name else "pid",
+            uuid=bounded_name(other.uuid),
+            vcpus=vcpus if vcpus is not None else other.vcpus,
+            memory_max_bytes=other.memory_bytes,
+        )
+    line = qemu_command_line.parse(arguments)
+    return Vm(
+        id=identity,
+        name=bounded_name(line.name) or f"pid-{identity.pid}",
+        vmm="qemu",
+        identified_by="qemu" if line.name else "pid",
+        uuid=bounded_name(line.uuid),
+        machine=bounded_name(line.machine),
+        cpu_model=bounded_name(line.cpu_model),
+        vcpus=vcpus,
+        memory_max_bytes=line.memory_bytes,
+        qmp_sockets=line.qmp_sockets,
+        agent_socket=line.agent_socket,
+        posture=command_line_posture.posture(arguments),
+        backends=command_line_posture.backends(arguments),
+    )
