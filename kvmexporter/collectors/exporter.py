@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exporter itself: its build, its probes, its maps, its process.
+
+Reads /proc/self and, for each program, its /proc/self/fdinfo entry.
+"""
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from kvmexporter import __version__
+from kvmexporter.collector import Collector, Cycle
+from kvmexporter.errors import Unavailable
+from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.sources.bpfprobes import BpfProbes
+from kvmexporter.units import ns_to_seconds
+
+# As enumerated in kvmexporter/bpf/vcpu.bpf.c.
+_DROPS = ("vcpu", "retired", "clock")
+
+BUILD = Metric(
+    "kvmexporter_build_info",
+    Kind.INFO,
+    "The version of kvmexporter and of the Python it runs on.",
+    ("version", "python"),
+)
+ATTACHED = Metric(
+    "kvmexporter_bpf_attached",
+    Kind.GAUGE,
+    "Whether the probe of a tracepoint is attached; 0: what it would count is missing.",
+    ("tracepoint",),
+)
+RUNS = Metric(
+    "kvmexporter_bpf_program_runs_total",
+    Kind.COUNTER,
+    "Runs of a probe, while the kernel keeps such statistics (kernel.bpf_stats_enabled).",
+    ("tracepoint",),
+    "/proc/self/fdinfo",
+)
+RUN_SECONDS = Metric(
+    "kvmexporter_bpf_program_run_seconds_total",
+    Kind.COUNTER,
+    "Processor time that a probe took, while the kernel keeps such statistics.",
+    ("tracepoint",),
+    "/proc/self/fdinfo",
+)
+DROPPED = Metric(
+    "kvmexporter_bpf_dropped_events_total",
+    Kind.COUNTER,
+    "Events not counted because a map was full: vcpu, events of vCPU threads without a "
+    "record; retired, records of ended vCPU threads that were lost; clock, what happened to "
+    "VMs' clocks.",
+    ("map",),
+    "BPF map drops",
+)
+ENTRIES = Metric(
+    "kvmexporter_bpf_map_entries",
+    Kind.GAUGE,
+    "Entries in use of a BPF map.",
+    ("map",),
+)
+MAX_ENTRIES = Metric(
+    "kvmexporter_bpf_map_max_entries",
+    Kind.GAUGE,
+    "Entries that a BPF map can hold.",
+    ("map",),
+)
+CPU_SECONDS = Metric(
+    "process_cpu_seconds_total",
+    Kind.COUNTER,
+    "Processor time, user and system, that the exporter's server has taken.",
+)
+RESIDENT = Metric(
+    "process_resident_memory_bytes",
+    Kind.GAUGE,
+    "Memory that the exporter's server occupies.",
+)
+REFRESH_AGE = Metric(
+    "kvmexporter_vm_refresh_age_seconds",
+    Kind.GAUGE,
+    "Seconds since a VM's VMM last said what devices it has; grows where it does not answer.",
+    ("vm",),
+)
+START_TIME = Metric(
+    "process_start_time_seconds",
+    Kind.GAUGE,
+    "When the exporter's server started, in seconds since the epoch.",
+)
+OPEN_FDS = Metric(
+    "process_open_fds",
+    Kind.GAUGE,
+    "Descriptors that the exporter's server holds.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """The server's own process: seconds, bytes, seconds since the epoch, a count."""
+
+    cpu_seconds: float
+    resident_bytes: int
+    start_time: float
+    open_fds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterSample:
+    """The exporter at one moment; everything of BPF is empty without it.
+
+    Attributes:
+        process: the server.
+        attached: tracepoint → whether its probe is.
+        runs: tracepoint → (runs, nanoseconds).
+        drops: map → events lost.
+        maps: map → (entries, most entries).
+        refresh_ages: VM → seconds since its VMM was heard.
+    """
+
+    process: ProcessSample
+    attached: Mapping[str, bool]
+    runs: Mapping[str, tuple[int, int]]
+    drops: Mapping[str, int]
+    maps: Mapping[str, tuple[int, int]]
+    refresh_ages: Mapping[str, float]
+
+
+class ExporterCollector(Collector[ExporterSample]):
+    """Itself."""
+
+    name = "exporter"
+    summary = "the exporter's own build, probes, maps and process"
+    metrics = (
+        BUILD,
+        ATTACHED,
+        RUNS,
+        RUN_SECONDS,
+        DROPPED,
+        ENTRIES,
+        MAX_ENTRIES,
+        REFRESH_AGE,
+        CPU_SECONDS,
+        RESIDENT,
+        START_TIME,
+        OPEN_FDS,
+    )
+    needs = ()
+
+    def sample(self, cycle: Cycle) -> ExporterSample:
+        """Read the process and the programs' statistics."""
+        ages = {
+            vm.name: cycle.time - known.visited
+            for vm in cycle.vms
+            if (known := cycle.addressing.get(vm.id)) and known.visited is not None
+        }
+        probes = self.sources.probes
+        if isinstance(probes, Unavailable):
+            return ExporterSample(_process(), {}, {}, {}, {}, ages)
+        vcpus = self.sources.vcpus
+        return ExporterSample(
+            process=_process(),
+            attached={state.event: state.attached for state in probes.programs},
+            runs={event: run for event, run in probes.run_statistics().items() if run[0]},
+            drops=_drops(probes),
+            maps={
+                name: (used, probes.maps[name].layout.max_entries)
+                for name, used in {
+                    "vcpus": vcpus.entries() if vcpus else 0,
+                    "regions": self.sources.addressing.region_entries(),
+                }.items()
+            },
+            refresh_ages=ages,
+        )
+
+    def families(self, sample: ExporterSample) -> Iterable[Family]:
+        """One series per program and map."""
+        result = {metric: Family(metric) for metric in self.metrics}
+        result[BUILD].add(1, __version__, platform.python_version())
+        for event, attached in sample.attached.items():
+            result[ATTACHED].add(int(attached), event)
+        for event, (runs, ns) in sample.runs.items():
+            result[RUNS].add(runs, event)
+            result[RUN_SECONDS].add(ns_to_seconds(ns), event)
+        for name, dropped in sample.drops.items():
+            result[DROPPED].add(dropped, name)
+        for name, (entries, most) in sample.maps.items():
+            result[ENTRIES].add(entries, name)
+            result[MAX_ENTRIES].add(most, name)
+        for vm, age in sample.refresh_ages.items():
+            result[REFRESH_AGE].add(age, vm)
+        result[CPU_SECONDS].add(sample.process.cpu_seconds)
+        result[RESIDENT].add(sample.process.resident_bytes)
+        result[START_TIME].add(sample.process.start_time)
+        result[OPEN_FDS].add(sample.process.open_fds)
+        return result.values()
+
+
+def _process() -> ProcessSample:
+    process = psutil.Process()
+    with process.oneshot():
+        cpu = process.cpu_times()
+        return ProcessSample(
+            cpu_seconds=cpu.user + cpu.system,
+            resident_bytes=process.memory_info().rss,
+            start_time=process.create_time(),
+            open_fds=process.num_fds(),
+        )
+
+
+def _drops(probes: BpfProbes) -> dict[str, int]:
+    result = {}
+    for index, name in enumerate(_DROPS):
+        value = probes.maps["drops"].get(index.to_bytes(4, "little"))
+        result[name] = int.from_bytes(value or b"", "little")
+    return result

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clocks of a guest, from inside: what they run on, how far they are from the host's.
+
+Reads sysfs, the kernel's log, CPUID, /proc/stat, /dev/ptpN and /dev/vmclockN, and sleeps
+in a timerfd for steps: about a millisecond a sample. What one cannot give is left out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kvmexporter.collector import Collector, Cycle, Sources
+from kvmexporter.errors import Unavailable
+from kvmexporter.model import clock_findings
+from kvmexporter.model.clocks import (
+    ClocksourceHistory,
+    Clocksources,
+    Steps,
+    Timex,
+    tsc_features,
+)
+from kvmexporter.model.findings import Finding
+from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.needs import ADJTIMEX, GUEST_ROLE, KERNEL_LOG, PTP_CLOCK, STABLE_CLOCKSOURCE
+from kvmexporter.sources.clocks import read_cost_ns
+from kvmexporter.sources.clocksource_watch import ClocksourceWatch
+from kvmexporter.sources.clocksteps import StepWatcher
+from kvmexporter.sources.hostclocks import HostClocks, HostClockSample
+from kvmexporter.sources.procstat import steal_ns
+from kvmexporter.sources.timex import TimexReader
+from kvmexporter.units import ns_to_seconds
+
+CLOCKSOURCE = Metric(
+    "kvm_guest_clocksource_info",
+    Kind.INFO,
+    "This guest's clocksources; state current: the one in use.",
+    ("clocksource", "state"),
+    "/sys/devices/system/clocksource",
+)
+CHANGES = Metric(
+    "kvm_guest_clocksource_changes_total",
+    Kind.COUNTER,
+    "Changes of this guest's clocksource since the exporter started.",
+    ("from", "to"),
+    "/dev/kmsg, /sys/devices/system/clocksource",
+)
+CLOCKEVENT = Metric(
+    "kvm_guest_clockevent_info",
+    Kind.INFO,
+    "The timer of this guest's CPUs, one series if all have the same; lapic-deadline is the "
+    "TSC-deadline timer.",
+    ("clockevent",),
+    "/sys/devices/system/clockevents",
+)
+FEATURE = Metric(
+    "kvm_guest_paravirtual_feature",
+    Kind.GAUGE,
+    "Whether the host offers this guest a feature of KVM's, by the name that QEMU's -cpu has.",
+    ("feature",),
+    "CPUID",
+)
+TSC_FEATURE = Metric(
+    "kvm_guest_tsc_feature",
+    Kind.GAUGE,
+    "Whether the time stamp counter that the guest sees can do this; invariant: constant "
+    "and nonstop.",
+    ("feature",),
+    "/proc/cpuinfo",
+)
+OFFSET = Metric(
+    "kvm_guest_clock_offset_seconds",
+    Kind.GAUGE,
+    "How far this guest's clock is ahead of its host's, by source.",
+    ("source",),
+    "/dev/ptpN",
+)
+UNCERTAINTY = Metric(
+    "kvm_guest_clock_offset_uncertainty_seconds",
+    Kind.GAUGE,
+    "How wrong the offset from the host's clock can be, from the time that comparing took.",
+    ("source",),
+    "/dev/ptpN",
+)
+METHOD = Metric(
+    "kvm_guest_clock_offset_method_info",
+    Kind.INFO,
+    "How this guest's clock is compared with its host's; precise: by one reading of one "
+    "counter, else by a round trip.",
+    ("source", "device", "method"),
+    "/dev/ptpN",
+)
+DRIFT = Metric(
+    "kvm_guest_clock_drift_ratio",
+    Kind.GAUGE,
+    "How much faster than its host's this guest's clock ran, over at least ten seconds; "
+    "1e-6 is a microsecond a second. Steps of either show.",
+    ("source",),
+    "/dev/ptpN",
+)
+SYNCHRONIZED = Metric(
+    "kvm_guest_clock_synchronized",
+    Kind.GAUGE,
+    "Whether the kernel takes this guest's clock for synchronised to a reference.",
+    (),
+    "adjtimex(2)",
+)
+MAX_ERROR = Metric(
+    "kvm_guest_clock_max_error_seconds",
+    Kind.GAUGE,
+    "How wrong this guest's clock can be at most; grows while nobody disciplines it.",
+    (),
+    "adjtimex(2)",
+)
+STEPS = Metric(
+    "kvm_guest_clock_steps_total",
+    Kind.COUNTER,
+    "Times that CLOCK_REALTIME was set, rather than slewed, since the exporter started.",
+    (),
+    "timerfd_create(2), TFD_TIMER_CANCEL_ON_SET",
+)
+STEP_SECONDS = Metric(
+    "kvm_guest_clock_step_seconds_total",
+    Kind.COUNTER,
+    "How far CLOCK_REALTIME was set, all steps together, by direction.",
+    ("direction",),
+    "timerfd_create(2), clock_gettime(2)",
+)
+READ_SECONDS = Metric(
+    "kvm_guest_clock_read_seconds",
+    Kind.GAUGE,
+    "What one clock_gettime costs in this guest, about 70 ns of interpreter included; a "
+    "microsecond and more: each reading is a system call, or an exit to the host.",
+    (),
+    "clock_gettime(2)",
+)
+STEAL = Metric(
+    "kvm_guest_steal_seconds_total",
+    Kind.COUNTER,
+    "Time that this guest's CPUs had work and the host ran something else, all CPUs.",
+    (),
+    "/proc/stat",
+)
+VMCLOCK = Metric(
+    "kvm_guest_vmclock_info",
+    Kind.INFO,
+    "A VMClock device, and what the hypervisor says of its clock.",
+    ("device", "status", "counter", "time_type"),
+    "/dev/vmclockN",
+)
+VMCLOCK_DISRUPTIONS = Metric(
+    "kvm_guest_vmclock_disruptions_total",
+    Kind.COUNTER,
+    "Times that the hypervisor disrupted this guest's counter, by a migration for example, "
+    "since the exporter started; those between two samples count once.",
+    ("device",),
+    "/dev/vmclockN, disruption_marker",
+)
+VMCLOCK_WITHIN = Metric(
+    "kvm_guest_vmclock_disruption_within_seconds",
+    Kind.GAUGE,
+    "How soon the hypervisor announces a disruption; absent while it announces none.",
+    ("device",),
+    "/dev/vmclockN, flags",
+)
+VMCLOCK_ESTIMATED = Metric(
+    "kvm_guest_vmclock_estimated_error_seconds",
+    Kind.GAUGE,
+    "How wrong the hypervisor thinks its clock was when it last told the time.",
+    ("device",),
+    "/dev/vmclockN",
+)
+VMCLOCK_MAX = Metric(
+    "kvm_guest_vmclock_max_error_seconds",
+    Kind.GAUGE,
+    "How wrong the hypervisor's clock can have been at most when it last told the time.",
+    ("device",),
+    "/dev/vmclockN",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestClockSample:
+    """A guest's clocks at one moment; None or empty: not to be had.
+
+    Attributes:
+        clocksources: the current and the available ones.
+        history: what became of them.
+        clockevents: CPU → its clock event device.
+        features: KVM's paravirtual features → whether.
+        tsc_features: feature → whether.
+        host_clocks: what the hypervisor's clocks say.
+        timex: how the clock is disciplined.
+        steps: of CLOCK_REALTIME.
+        read_ns: the cost of a clock_gettime.
+        steal_ns: stolen time.
+    """
+
+    clocksources: Clocksources | None
+    history: ClocksourceHistory
+    clockevents: Mapping[int, str]
+    features: Mapping[str, bool]
+    tsc_features: Mapping[str, bool]
+    host_clocks: HostClockSample
+    timex: Timex | None
+    steps: Steps | None
+    read_ns: float
+    steal_ns: int | None
+
+
+class GuestClockCollector(Collector[GuestClockSample]):
+    """The clocks of this system as a guest."""
+
+    name = "guest_clock"
+    summary = "inside a guest: its clocksource, timer, offset from the host, steal time"
+    metrics = (
+        CLOCKSOURCE, CHANGES, CLOCKEVENT, FEATURE, TSC_FEATURE, OFFSET, UNCERTAINTY, METHOD,
+        DRIFT, SYNCHRONIZED, MAX_ERROR, STEPS, STEP_SECONDS, READ_SECONDS, STEAL, VMCLOCK,
+        VMCLOCK_DISRUPTIONS, VMCLOCK_WITHIN, VMCLOCK_ESTIMATED, VMCLOCK_MAX,
+    )  # fmt: skip
+    needs = (GUEST_ROLE,)
+    wants = (PTP_CLOCK, STABLE_CLOCKSOURCE, ADJTIMEX, KERNEL_LOG)
+
+    def __init__(self, sources: Sources) -> None:
+        super().__init__(sources)
+        self._timex = TimexReader(sources.system.adjtimex)
+        self._watch: ClocksourceWatch | None = None
+        self._steps: StepWatcher | None = None
+        self._host_clocks: HostClocks | None = None
+        if not sources.system.role.guest:
+            return
+        # Here and not in a sample: privileges may be given up in between.
+        self._watch = ClocksourceWatch(sources.system.sysfs, sources.system.kernel_log())
+        self._steps = sources.system.step_watcher()
+        self._host_clocks = HostClocks(
+            sources.system.sysfs, sources.system.devices, sources.system.open_ptp
+        )
+
+    def close(self) -> None:
+        """End the watchers, close the devices."""
+        for owned in (self._watch, self._steps, self._host_clocks):
+            if owned:
+                owned.close()
+
+    def sample(self, cycle: Cycle) -> GuestClockSample:  # noqa: ARG002 - nothing is shared
+        """Read all clocks.
+
+        Raises:
+            Unavailable: this is not a guest.
+        """
+        if self._watch is None or self._host_clocks is None:
+            raise Unavailable(
+                f"this is no KVM guest ({self.sources.system.role.because})",
+                "say --role guest or --role both if it is",
+            )
+        sources = self.sources
+        try:
+            clocksources: Clocksources | None = self._watch.sample()
+        except Unavailable:
+            clocksources = None
+        try:
+            timex: Timex | None = self._timex.sample()
+        except Unavailable:
+            timex = None
+        return GuestClockSample(
+            clocksources=clocksources,
+            history=self._watch.history(),
+            clockevents=sources.system.sysfs.clockevents(),
+            features=dict(sources.system.role.features),
+            tsc_features=tsc_features(sources.procfs.cpu_flags()),
+            host_clocks=self._host_clocks.sample(),
+            timex=timex,
+            steps=self._steps.steps() if self._steps else None,
+            read_ns=read_cost_ns(sources.system.read_clock),
+            steal_ns=steal_ns(sources.procfs.root, sources.procfs.ticks_per_second),
+        )
+
+    def families(self, sample: GuestClockSample) -> Iterable[Family]:
+        """One series of each, and what the system does not tell left out."""
+        result = {metric: Family(metric) for metric in self.metrics}
+        if sample.clocksources:
+            current = sample.clocksources.current
+            for name in sample.clocksources.available:
+                result[CLOCKSOURCE].add(1, name, "current" if name == current else "available")
+        for (before, after), count in sample.history.changes.items():
+            result[CHANGES].add(count, before, after)
+        for device in dict.fromkeys(sample.clockevents.values()):
+            result[CLOCKEVENT].add(1, device)
+        for metric, features in (
+            (FEATURE, sample.features),
+            (TSC_FEATURE, sample.tsc_features),
+        ):
+            for feature, has in features.items():
+                result[metric].add(int(has), feature)
+        if sample.timex:
+            result[SYNCHRONIZED].add(int(sample.timex.synchronized))
+            if sample.timex.max_error_ns is not None:
+                result[MAX_ERROR].add(ns_to_seconds(sample.timex.max_error_ns))
+        if sample.steps:
+            result[STEPS].add(sample.steps.count)
+            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.forward_ns), "forward")
+            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.backward_ns), "backward")
+        result[READ_SECONDS].add(ns_to_seconds(sample.read_ns))
+        if sample.steal_ns is not None:
+            result[STEAL].add(ns_to_seconds(sample.steal_ns))
+        _add_host_clocks(result, sample.host_clocks)
+        return result.values()
+
+    def findings(self, sample: GuestClockSample) -> Iterable[Finding]:
+        """What should not be so in a guest."""
+        if sample.clocksources:
+            yield from clock_findings.guest_clocksource(sample.clocksources, sample.features)
+        yield from clock_findings.guest_clockevents(sample.clockevents)
+        # Where this is a host too, the same clock was judged as the host's already.
+        if not self.sources.system.role.host:
+            if sample.timex:
+                yield from clock_findings.synchronization(sample.timex, "guest")
+            if sample.steps:
+                yield from clock_findings.stepped(sample.steps, "guest")
+        clocks = sample.host_clocks
+        for (source, _), offset in clocks.offsets.items():
+            yield from clock_findings.guest_offset(source, offset)
+        if not clocks.offsets:
+            yield from clock_findings.guest_without_host_clock(clocks.problems)
+        for name, clock in clocks.vmclocks.items():
+            yield from clock_findings.vmclock_status(name, clock.status)
+
+
+def _add_host_clocks(result: Mapping[Metric, Family], clocks: HostClockSample) -> None:
+    for (source, device), offset in clocks.offsets.items():
+        result[OFFSET].add(-ns_to_seconds(offset.offset_ns), source)
+        result[UNCERTAINTY].add(ns_to_seconds(offset.uncertainty_ns), source)
+        result[METHOD].add(1, source, device, offset.method)
+    for source, drift in clocks.drifts.items():
+        result[DRIFT].add(drift.ratios[source], source)
+    for name, clock in clocks.vmclocks.items():
+        result[VMCLOCK].add(1, name, clock.status, clock.counter, clock.time_type)
+        result[VMCLOCK_DISRUPTIONS].add(clocks.disruptions[name], name)
+        if clock.disruption_within_seconds is not None:
+            result[VMCLOCK_WITHIN].add(clock.disruption_within_seconds, name)
+        for metric, ns in (
+            (VMCLOCK_ESTIMATED, clock.estimated_error_ns),
+            (VMCLOCK_MAX, clock.max_error_ns),
+        ):
+            if ns is not None:
+                result[metric].add(ns_to_seconds(ns), name)

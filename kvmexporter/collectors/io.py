@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which I/O path a guest leaves through: device, driver, access, direction, handler.
+
+Reads the tracepoints kvm_pio, kvm_mmio, kvm_fast_mmio and kvm_userspace_exit through
+the records that BPF keeps, and what the VMM says of its devices in the background.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from kvmexporter.collector import Collector, Cycle
+from kvmexporter.model.io import VmIo, vm_kicks
+from kvmexporter.model.metrics import Family, Kind, Metric, new_sample
+from kvmexporter.needs import COUNTING, COUNTING_WELL, LIBVIRT, QMP
+
+_RARE = "io.rare"
+
+IO_EXITS = Metric(
+    "kvm_vm_io_exits_total",
+    Kind.COUNTER,
+    "Port and memory-mapped accesses that left the guest, by the device they were for, the "
+    "path they took and whether the kernel or the VMM handled them.",
+    ("vm", "device", "driver", "path", "access", "direction", "handler"),
+    "kvm:kvm_pio, kvm:kvm_mmio, kvm:kvm_fast_mmio",
+    rare=_RARE,
+)
+IO_HANDLING = Metric(
+    "kvm_vm_io_handling_seconds",
+    Kind.HISTOGRAM,
+    "Time from an exit with a device access to the vCPU's next entry into the guest.",
+    ("vm", "device", "path"),
+    "kvm:kvm_exit, kvm:kvm_entry",
+    buckets="io.buckets",
+    rare=_RARE,
+)
+KICKS = Metric(
+    "kvm_vm_virtqueue_kicks_total",
+    Kind.COUNTER,
+    "Times that the guest rang the doorbell of a virtqueue. With ioeventfd the kernel passes "
+    "it on by itself; without, each kick is an exit to the VMM.",
+    ("vm", "device", "queue"),
+    "kvm:kvm_mmio, kvm:kvm_fast_mmio",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IoSample:
+    """The I/O of one VM; kicks: (device, queue) → kicks."""
+
+    vm: str
+    io: VmIo
+    kicks: Mapping[tuple[str, str], int]
+
+
+class IoCollector(Collector[list[IoSample]]):
+    """I/O exits by device and path."""
+
+    name = "io"
+    summary = "which device and path I/O exits are for, and who handles them"
+    metrics = (IO_EXITS, IO_HANDLING, KICKS)
+    extras: ClassVar[Mapping[str, str]] = {
+        "buckets": "Also serve the distributions of handling times by device.",
+        "rare": "Also serve accesses of which there were fewer than 1,000: what firmware and a "
+        "booting guest make of every device, mostly.",
+    }
+    needs_bpf = True
+    needs = COUNTING
+    wants = (*COUNTING_WELL, QMP, LIBVIRT)
+
+    def sample(self, cycle: Cycle) -> list[IoSample]:
+        """Name what BPF counted."""
+        io = cycle.io()
+        samples = []
+        for vm, counted in cycle.counters():
+            known = cycle.addressing.get(vm.id)
+            labels = known.kick_labels if known else ()
+            samples.append(IoSample(vm.name, io[vm.id], vm_kicks(counted.counters, labels)))
+        return samples
+
+    def families(self, sample: list[IoSample]) -> Iterable[Family]:
+        """Counts that are not zero."""
+        exits, handling, kicks = Family(IO_EXITS), Family(IO_HANDLING), Family(KICKS)
+        for one in sample:
+            for target, accesses in one.io.exits.items():
+                of_target = (one.vm, *target)
+                exits.samples += [
+                    new_sample(((*of_target, *how), count)) for how, count in accesses.items()
+                ]
+            for target, times in one.io.handling.items():
+                handling.add(times, one.vm, target.device, target.path)
+            for (device, queue), count in one.kicks.items():
+                kicks.add(count, one.vm, device, queue)
+        return exits, handling, kicks
