@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Panels with Grafana's own builders."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from grafana_foundation_sdk.builders import (
+    common,
+    dashboard,
+    heatmap,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.models import common as c
+from grafana_foundation_sdk.models import dashboard as d
+from grafana_foundation_sdk.models import heatmap as h
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards.generate.panel import Panel, Query, expanded
+from dashboards.generate.queries import named
+from kvmexporter.registry import COLLECTORS
+
+DATASOURCE = d.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+Builder: TypeAlias = (
+    timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | statetimeline.Panel
+)
+
+_FIRST: Final = ("severity", "alertname", "rule", "vm", "device", "instance")
+
+# Counts of which each matters: their axis is not to end at 100 where there are none.
+_FEW: Final = 10
+
+# Labels whose values are long or short, and how wide their columns are, in pixels.
+_WIDTHS: Final[Mapping[str, int]] = {"alertname": 250, "rule": 250, "severity": 90}
+_LEAST_WIDTH: Final = 80
+
+_GOOD, _BAD, _NEUTRAL = "green", "red", "text"
+
+
+def draw(panel: Panel, identity: int, position: d.GridPos) -> Builder:
+    """A panel at its place."""
+    builder = (
+        _KINDS[panel.kind](panel)
+        .id(identity)
+        .title(panel.title)
+        .description(panel.about)
+        .datasource(DATASOURCE)
+        .grid_pos(position)
+        .no_value(panel.empty)
+        .unit(panel.unit)
+    )
+    if panel.texts:
+        builder = builder.mappings([_mapping(panel)])
+    for i, query in enumerate(panel.queries):
+        builder = builder.with_target(_target(panel, query, chr(ord("A") + i)))
+    return builder
+
+
+def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:
+    target = (
+        prometheus.Dataquery()
+        .expr(expanded(query.expr))
+        .ref_id(ref)
+        .legend_format(query.legend or "__auto")
+        .datasource(DATASOURCE)
+    )
+    target = target.instant() if panel.kind in ("table", "stat") else target.range()
+    formats = {"table": PromQueryFormat.TABLE, "heatmap": PromQueryFormat.HEATMAP}
+    return target.format(formats.get(panel.kind, PromQueryFormat.TIME_SERIES))
+
+
+def _mapping(panel: Panel) -> d.ValueMap:
+    assert panel.texts
+    return d.ValueMap(
+        options={
+            value: d.ValueMappingResult(text=text, color=colour, index=i)
+            for i, (value, (text, colour)) in enumerate(panel.texts.items())
+        }
+    )
+
+
+def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
+    low, high = (_BAD, _GOOD) if panel.warn_below else (_GOOD, _BAD)
+    steps = [d.Threshold(value=None, color=low if panel.warn is not None else _NEUTRAL)]
+    if panel.warn is not None and panel.centred:
+        # Good is between two lines.
+        steps = [
+            d.Threshold(value=None, color=_BAD),
+            d.Threshold(value=-panel.warn, color=_GOOD),
+        ]
+    if panel.warn is not None:
+        steps.append(d.Threshold(value=panel.warn, color=high))
+    return dashboard.ThresholdsConfig().mode(d.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _timeseries(panel: Panel) -> timeseries.Panel:
+    builder = (
+        timeseries.Panel()
+        .line_width(1)
+        .fill_opacity(60 if panel.stacked else 8)
+        .show_points(c.VisibilityMode.AUTO)
+        .span_nulls(False)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(c.LegendDisplayMode.LIST)
+            .placement(c.LegendPlacement.RIGHT if panel.long_legend else c.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(
+            common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING)
+        )
+        .color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .thresholds(_thresholds(panel))
+        # An axis that is centred by force ends at ±100 where all is zero.
+        .axis_centered_zero(panel.centred and panel.warn is None)
+    )
+    if not panel.centred:
+        builder = builder.axis_soft_min(0)
+        if panel.warn is not None and panel.unit == "short" and panel.warn <= _FEW:
+            builder = builder.axis_soft_max(2 * panel.warn)
+    elif panel.warn is not None:
+        builder = builder.axis_soft_min(-panel.warn).axis_soft_max(panel.warn)
+    if panel.stacked:
+        builder = builder.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
+    if panel.warn is not None:
+        builder = builder.thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(c.GraphThresholdsStyleMode.DASHED)
+        )
+    return builder
+
+
+def _stat(panel: Panel) -> stat.Panel:
+    return (
+        stat.Panel()
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .graph_mode(c.BigValueGraphMode.NONE)
+        .color_mode(c.BigValueColorMode.VALUE)
+        .text_mode(c.BigValueTextMode.AUTO)
+        .thresholds(_thresholds(panel))
+        .color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))
+    )
+
+
+def _state(panel: Panel) -> statetimeline.Panel:
+    return (
+        statetimeline.Panel()
+        .show_value(c.VisibilityMode.AUTO)
+        .merge_values(True)
+        .row_height(0.8)
+        .fill_opacity(70)
+        .legend(
+            common.VizLegendOptions().display_mode(c.LegendDisplayMode.HIDDEN).show_legend(False)
+        )
+        .thresholds(_thresholds(panel))
+        .color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))
+    )
+
+
+def _heatmap(panel: Panel) -> heatmap.Panel:
+    return (
+        heatmap.Panel()
+        .calculate(False)
+        .cell_gap(1)
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(h.HeatmapColorMode.SCHEME)
+            .scheme("Oranges")
+            .scale(h.HeatmapColorScale.EXPONENTIAL)
+            .exponent(0.5)
+            .steps(64)
+        )
+        .y_axis(heatmap.YAxisConfig().unit(panel.unit))
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(c.HeatmapCellLayout.AUTO))
+        .cell_values(heatmap.CellValues().unit("cps"))
+        .show_legend()
+        .mode(c.TooltipDisplayMode.SINGLE)
+        .thresholds(_thresholds(panel))
+    )
+
+
+def _table(panel: Panel) -> table.Panel:
+    builder = (
+        table.Panel()
+        .show_header(True)
+        .cell_height(c.TableCellHeight.SM)
+        .filterable(True)
+        .min_width(_LEAST_WIDTH)
+        .thresholds(_thresholds(panel))
+    )
+    names: dict[str, str] = {}
+    single = len(panel.queries) == 1
+    for i, query in enumerate(panel.queries):
+        value = "Value" if single else f"Value #{chr(ord('A') + i)}"
+        if query.column:
+            names[value] = query.column.title
+    hidden = ["Time", "__name__", *panel.hidden]
+    if not names:
+        hidden.append("Value")
+    if not single:
+        builder = builder.with_transformation(d.DataTransformerConfig(id_val="merge", options={}))
+    builder = builder.with_transformation(
+        d.DataTransformerConfig(
+            id_val="organize",
+            options={
+                "excludeByName": dict.fromkeys(hidden, True),
+                "indexByName": {name: i for i, name in enumerate(_columns(panel, names))},
+                "renameByName": names,
+            },
+        )
+    )
+    # The words for no data are for the whole panel, not for each cell.
+    for kind in ("string", "number"):
+        builder = builder.override_by_field_type(
+            kind, [d.DynamicConfigValue(id_val="noValue", value="-")]
+        )
+    for query in panel.queries:
+        if query.column:
+            builder = builder.override_by_name(query.column.title, _column(query))
+    for label in _columns(panel, names):
+        if label in _WIDTHS:
+            width = d.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label])
+            builder = builder.override_by_name(label, [width])
+    if panel.sort:
+        builder = builder.sort_by(
+            [common.TableSortByFieldState().display_name(panel.sort).desc(True)]
+        )
+    if panel.link:
+        builder = builder.override_by_name("vm", [_link("vm", panel.link)])
+        builder = builder.override_by_name("instance", [_link("instance", panel.link)])
+    return builder
+
+
+def _columns(panel: Panel, names: Mapping[str, str]) -> list[str]:
+    """Columns from left to right: whom it is about first, values last."""
+    found = [named(expanded(query.expr)) for query in panel.queries]
+    labels = {label for one in found for label in one.grouped}
+    declared = {metric.name: metric.labels for kind in COLLECTORS for metric in kind.metrics}
+    for one in found:
+        for metric in one.metrics:
+            labels |= {*declared.get(metric, ()), "instance"}
+    first = [label for label in _FIRST if label in labels]
+    return [*first, *sorted(labels - set(_FIRST)), *names]
+
+
+def _column(query: Query) -> list[d.DynamicConfigValue]:
+    assert query.column
+    properties = [d.DynamicConfigValue(id_val="unit", value=query.column.unit)]
+    if query.column.warn is not None:
+        steps = [{"color": _NEUTRAL, "value": None}, {"color": _BAD, "value": query.column.warn}]
+        properties += [
+            d.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}),
+            d.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}),
+        ]
+    return properties
+
+
+def _link(label: str, board: str) -> d.DynamicConfigValue:
+    selection = "var-datasource=${datasource}&var-job=${__data.fields.job}&" + "&".join(
+        f"var-{name}=${{__data.fields.{name}}}"
+        for name in (("instance", "vm") if label == "vm" else ("instance",))
+    )
+    link = {"title": f"Open this {label}", "url": f"/d/{board}?{selection}&${{__url_time_range}}"}
+    return d.DynamicConfigValue(id_val="links", value=[link])
+
+
+_KINDS: Final[Mapping[str, Callable[[Panel], Builder]]] = {
+    "timeseries": _timeseries,
+    "stat": _stat,
+    "table": _table,
+    "heatmap": _heatmap,
+    "state": _state,
+}
