@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark still runs: a small fleet, one program on a tracepoint, and its documents."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import budgets, report, scale
+from tests.bench.contenders import EVENTS, Attached, run_statistics
+from tests.bench.scrape import Cost
+from tests.guest.requirements import require_kvm
+
+_EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+VMS = 2
+
+
+@pytest.fixture(scope="module")
+def cost(tmp_path_factory: pytest.TempPathFactory) -> Cost:
+    """What a scrape of two VMs costs."""
+    require_kvm()
+    output = tmp_path_factory.mktemp("bench") / "costs.json"
+    namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [sys.executable, "-m", "tests.bench.scrape", str(output), str(VMS)]
+    subprocess.run([*namespace, *command], check=True, stdout=subprocess.DEVNULL)
+    (found,) = json.loads(output.read_text())
+    return Cost(**found)
+
+
+def test_a_small_fleet(cost: Cost) -> None:
+    """Every VM has the series of the recorded guest, from real maps, sockets and processes."""
+    assert cost.vms == VMS
+    assert cost.by_metric["kvm_vm_info"] == 1
+    assert cost.by_metric["kvm_vm_exits_total"] == 16
+    assert cost.by_metric["kvm_vm_virtqueue_kicks_total"] == 4
+    assert cost.by_metric["kvm_vm_balloon_actual_bytes"] == 1
+    assert cost.by_collector["exits"][0] > 0
+    assert 0 < cost.cpu_seconds < cost.wall_seconds * 2
+
+
+def test_documents(cost: Cost) -> None:
+    """Tables and documents are made of what was measured."""
+    text = report.markdown(report.of_scrapes([cost]))
+    assert f"{cost.series:,}" in text
+    assert f"{cost.series_per_vm:.0f} series" in scale.document(cost)
+    assert budgets.of_scrapes([cost]) == []  # there are none for two VMs
+
+
+def test_programs_are_attached() -> None:
+    """Each peer's program is attached to each event, and the kernel keeps account of it."""
+    require_kvm()
+    with run_statistics(), Attached("empty,hash") as attached:
+        assert attached.runs().keys() == {
+            f"{kind}:{event}" for kind in ("empty", "hash") for event in EVENTS
+        }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "config", "--agent", "--syntax-only", "prometheus-agent.yml"),
+        ("check", "rules", "recording-rules.yml"),
+    ],
+)
+def test_examples(command: tuple[str, ...]) -> None:
+    """Prometheus's own tool accepts the example configuration."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    done = subprocess.run(
+        ["promtool", *command], cwd=_EXAMPLES, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
