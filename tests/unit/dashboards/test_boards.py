@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboards: laid out without overlap, described, linked, with queries that parse."""
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.generate import board as boards
+from dashboards.generate import rules
+from dashboards.generate.boards import BOARDS, find
+from dashboards.generate.panel import Board, Panel
+from tests.dashboards.asked import substituted
+
+MOST_AT_FIRST_SIGHT = 12
+PANELS = [(board, panel) for board in BOARDS for panel in boards.panels(board)]
+
+
+def by_title(value: object) -> str:
+    return value.title if isinstance(value, Board | Panel) else str(value)
+
+
+def document(board: Board) -> dict[str, Any]:
+    rendered: dict[str, Any] = json.loads(boards.render(board))
+    return rendered
+
+
+def areas(board: Board) -> Iterator[list[dict[str, Any]]]:
+    """The panels that are seen together: those at first sight, and each folded row's."""
+    panels = document(board)["panels"]
+    yield [panel for panel in panels if panel["type"] != "row"]
+    for row in panels:
+        if row["type"] == "row":
+            yield row["panels"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_panels_neither_overlap_nor_leave_holes(board: Board) -> None:
+    """Every cell between the first line and the last is one panel's."""
+    for panels in areas(board):
+        cells = Counter(
+            (x, y)
+            for panel in panels
+            for place in [panel["gridPos"]]
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        )
+        top, bottom = min(y for _, y in cells), max(y for _, y in cells)
+        assert cells == Counter((x, y) for x in range(24) for y in range(top, bottom + 1))
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_few_panels_are_seen_at_first_sight(board: Board) -> None:
+    """The rest is folded."""
+    assert len(next(areas(board))) <= MOST_AT_FIRST_SIGHT
+    for row in document(board)["panels"]:
+        assert row["type"] != "row" or row["collapsed"]
+
+
+def test_uids_titles_and_ids_are_unique() -> None:
+    """Links and alerts lead to one panel."""
+    assert len({board.uid for board in BOARDS}) == len(BOARDS)
+    for board in BOARDS:
+        titles = Counter(panel.title for panel in boards.panels(board))
+        assert [title for title, times in titles.items() if times > 1] == []
+        identities = Counter(panel["id"] for panels in areas(board) for panel in panels)
+        assert [one for one, times in identities.items() if times > 1] == []
+
+
+def test_ids_are_stable() -> None:
+    """They hang on the title alone: bookmarks survive a new layout."""
+    assert boards.panel_id("kvmexporter-exits", "Exits per vCPU") == 771552
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=by_title)
+def test_a_panel_says_how_to_read_it(board: Board, panel: Panel) -> None:
+    """A description in sentences, a unit, and words for when there is nothing."""
+    assert panel.about.endswith("."), board.title
+    assert len(panel.about) >= 25
+    assert panel.unit
+    assert panel.empty
+    assert panel.queries
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_links_carry_the_selection(board: Board) -> None:
+    """Each dashboard links to the others with its variables and its time; tables' links exist."""
+    (link,) = document(board)["links"]
+    assert (link["includeVars"], link["keepTime"], link["tags"]) == (True, True, [boards.TAG])
+    for panel in boards.panels(board):
+        assert not panel.link or panel.link in {one.uid for one in BOARDS}
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_every_dashboard_is_annotated(board: Board) -> None:
+    """With what explains a change in any panel."""
+    names = [one["name"] for one in document(board)["annotations"]["list"]]
+    assert names == list(boards.ANNOTATIONS)
+
+
+def queries(board: Board) -> Iterator[str]:
+    """What a dashboard asks, annotations included."""
+    whole = document(board)
+    for panels in areas(board):
+        for panel in panels:
+            yield from (target["expr"] for target in panel["targets"])
+    yield from (one["expr"] for one in whole["annotations"]["list"])
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_promtool_parses_every_query(board: Board, tmp_path: Path) -> None:
+    """As a recording rule, since promtool reads those."""
+    group = {
+        "name": "queries",
+        "rules": [
+            {"record": f"query:{i}", "expr": substituted(expr)}
+            for i, expr in enumerate(queries(board))
+        ],
+    }
+    assert group["rules"]
+    file = tmp_path / "queries.yml"
+    file.write_text(rules.dump({"groups": [group]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "$" not in file.read_text()
+
+
+def test_a_panel_that_is_not_there() -> None:
+    """An alert that names one is an error when the rules are made."""
+    with pytest.raises(KeyError, match="no panel 'x' in kvmexporter-fleet"):
+        find("kvmexporter-fleet", "x")

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raw I/O counters become accesses to devices."""
+
+from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS
+from kvmexporter.model.histogram import Histogram
+from kvmexporter.model.io import UNKNOWN_TARGET, IoAccess, IoTarget, vm_io
+from tests.unit.vcpu_records import constants, counters, enumerators
+
+WORDS = HISTOGRAM_BUCKETS + 1
+SERIAL = IoTarget("serial0", "isa-serial", "emulated")
+NIC = IoTarget("net0", "virtio-net-pci", "vhost")
+
+
+def cell(slot: int, access: str, direction: str, handler: str) -> int:
+    """As the C computes it, from its own enumerations."""
+    c = enumerators()
+    if access == "fast_mmio":
+        return slot * constants()["IO_CELLS"] + constants()["IO_FAST_MMIO_CELL"]
+    return (
+        slot * constants()["IO_CELLS"]
+        + c["io_access"].index(f"IO_{access.upper()}") * 4
+        + c["io_direction"].index(f"IO_{direction.upper()}") * 2
+        + c["io_handler"].index(f"IO_{handler.upper()}")
+    )
+
+
+def test_nothing_counted() -> None:
+    """Zeros make no series."""
+    io = vm_io(counters(), (UNKNOWN_TARGET,))
+    assert not io.exits
+    assert not io.handling
+
+
+def test_every_cell_by_its_name() -> None:
+    """Access, direction and handler are those that the C counted."""
+    names = [
+        (access, direction, handler)
+        for access in ("pio", "mmio")
+        for direction in ("read", "write")
+        for handler in ("kernel", "userspace")
+    ]
+    names.append(("fast_mmio", "write", "kernel"))
+    for slot, target in enumerate((UNKNOWN_TARGET, SERIAL, NIC)):
+        for count, name in enumerate(names, start=2):
+            io = vm_io(counters(io={cell(slot, *name): count}), (UNKNOWN_TARGET, SERIAL, NIC))
+            assert io.exits == {target: {IoAccess(*name): count}}
+
+
+def test_slots_without_a_target_are_unknown_together() -> None:
+    """What user space has not named yet is one target, and nothing of it is lost."""
+    write = ("pio", "write", "userspace")
+    io = vm_io(
+        counters(
+            io={cell(0, *write): 2, cell(1, *write): 3, cell(IO_SLOTS - 1, *write): 5},
+            io_handling={0: 1, WORDS - 1: 10, WORDS: 1, 2 * WORDS - 1: 30},
+        ),
+        (),
+    )
+    assert io.exits == {UNKNOWN_TARGET: {IoAccess(*write): 10}}
+    assert io.handling == {UNKNOWN_TARGET: Histogram((2, *[0] * 23), 40)}
+
+
+def test_slots_of_one_target_add_up() -> None:
+    """A device with several windows is one device."""
+    read = ("mmio", "read", "kernel")
+    io = vm_io(
+        counters(
+            io={cell(1, *read): 7, cell(2, *read): 11},
+            io_handling={WORDS + 3: 7, 2 * WORDS + 3: 11, 2 * WORDS + 24: 100},
+        ),
+        (UNKNOWN_TARGET, NIC, NIC),
+    )
+    assert io.exits == {NIC: {IoAccess(*read): 18}}
+    assert io.handling == {NIC: Histogram((0, 0, 0, 18, *[0] * 20), 100)}

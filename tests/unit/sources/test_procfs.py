@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes, from a procfs tree and from the real one."""
+
+import os
+
+import pytest
+
+from kvmexporter.sources.procfs import KvmDescriptors, Procfs
+from tests.unit.procfs_tree import ProcfsTree
+
+
+def test_pids(tree: ProcfsTree) -> None:
+    """Processes only, whatever else procfs holds."""
+    tree.process(7)
+    tree.process(4242)
+    for name in ("self", "1x", "cpuinfo", "irq"):
+        (tree.root / name).mkdir()
+    assert sorted(tree.procfs.pids()) == [7, 4242]
+
+
+@pytest.mark.parametrize(
+    "name", ["qemu", "", ")", ") S 1 1 1", "a b (c) d", "\N{PENGUIN}", "CPU 1/KVM"]
+)
+def test_start(tree: ProcfsTree, name: str) -> None:
+    """The start is found whatever the process calls itself."""
+    tree.process(7, start_ticks=123_457, name=name)
+    assert tree.procfs.start_ticks(7) == 123_457
+
+
+def test_nobody(tree: ProcfsTree) -> None:
+    """A process that is gone has nothing, and is no error."""
+    assert tree.procfs.start_ticks(7) is None
+    assert tree.procfs.command_line(7) == ()
+    assert tree.procfs.kvm_descriptors(7) == KvmDescriptors(0, 0)
+    assert not tree.procfs.is_kernel_thread(7)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(0x00200000, True), (0x00400100, False)])
+def test_kernel_threads(tree: ProcfsTree, flags: int, expected: bool) -> None:
+    """They are told by their flag."""
+    tree.process(7, flags=flags)
+    assert tree.procfs.is_kernel_thread(7) is expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("qemu-system-x86_64", "-name", "guest=a b"),
+        ("qemu", "", "-S"),
+        ("x" * 10_000,),
+        ("two\nlines", "\x1b[0m", '"quoted"', "Größe"),
+    ],
+)
+def test_command_line(tree: ProcfsTree, arguments: tuple[str, ...]) -> None:
+    """The arguments as they are, empty ones and long ones too."""
+    tree.process(7, arguments)
+    assert tree.procfs.command_line(7) == arguments
+
+
+def test_a_command_line_that_is_no_text(tree: ProcfsTree) -> None:
+    """Bytes that are no UTF-8 are replaced, not an error."""
+    tree.process(7)
+    (tree.root / "7" / "cmdline").write_bytes(b"qemu\0\xff\xfe\0")
+    assert tree.procfs.command_line(7) == ("qemu", "\ufffd\ufffd")
+
+
+def test_a_command_line_is_read_up_to_a_bound(tree: ProcfsTree) -> None:
+    """Nobody makes the exporter read without end."""
+    tree.process(7, ["x" * (3 << 20)])
+    assert sum(map(len, tree.procfs.command_line(7))) == 1 << 20
+
+
+def test_a_kernel_thread_has_no_command_line(tree: ProcfsTree) -> None:
+    """A kernel thread, or a process that has ended but still is there, has no arguments."""
+    tree.process(7, ())
+    assert tree.procfs.command_line(7) == ()
+
+
+@pytest.mark.parametrize(("vms", "vcpus"), [(0, 0), (1, 0), (1, 1), (1, 17), (2, 5)])
+def test_kvm_descriptors(tree: ProcfsTree, vms: int, vcpus: int) -> None:
+    """Only those of VMs and vCPUs count."""
+    tree.process(7, vms=vms, vcpus=vcpus)
+    (tree.root / "7" / "fd" / "100").symlink_to("anon_inode:kvm-device")
+    (tree.root / "7" / "fd" / "101").symlink_to("anon_inode:kvm-vcpu-stats:0")
+    (tree.root / "7" / "fd" / "102").symlink_to("/tmp/anon_inode:kvm-vm")
+    assert tree.procfs.kvm_descriptors(7) == KvmDescriptors(vms, vcpus)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu vme svm\n\nflags\t\t: fpu\n", {"fpu", "vme", "svm"}),
+        ("Features\t: fp asimd\n", {"fp", "asimd"}),
+        ("flags\t\t:\n", set()),
+        ("processor\t: 0\nmodel name\t: flags : x\n", set()),
+        ("", set()),
+    ],
+)
+def test_cpu_flags(tree: ProcfsTree, text: str, flags: set[str]) -> None:
+    """Those of the first processor, on x86 and arm64."""
+    (tree.root / "cpuinfo").write_text(text)
+    assert tree.procfs.cpu_flags() == flags
+
+
+def test_the_real_one() -> None:
+    """This process is found, with a start and its arguments."""
+    procfs = Procfs()
+    pid = os.getpid()
+    assert pid in set(procfs.pids())
+    assert (procfs.start_ticks(pid) or 0) > 0
+    assert len(procfs.command_line(pid)) > 0
+    assert procfs.kvm_descriptors(pid) == KvmDescriptors(0, 0)
+    assert not procfs.is_kernel_thread(pid)

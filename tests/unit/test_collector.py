@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What collectors share: the sources and the one reading of a cycle."""
+
+import os
+
+import pytest
+
+from kvmexporter.collector import PER_VCPU, Cycle
+from kvmexporter.errors import KvmExporterError, Unavailable
+from kvmexporter.sources.bpfmaps import BpfMap
+from tests.unit.host import NO_BPF, Host, without_bpf
+from tests.unit.procfs_tree import ProcfsTree
+from tests.unit.vcpu_records import no_kernel_maps, vcpus_layout
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+_NO_MAPS = no_kernel_maps()
+
+
+def test_without_bpf(tree: ProcfsTree) -> None:
+    """The VMs are known all the same; who asks for counters is told why there are none."""
+    tree.process(10, [QEMU, "-name", "web"])
+    sources = without_bpf(tree)
+    cycle = Cycle(sources)
+    assert [vm.name for vm in cycle.vms] == ["web"]
+    with pytest.raises(Unavailable) as caught:
+        cycle.counters()
+    assert caught.value is NO_BPF
+    with pytest.raises(Unavailable):
+        sources.attached()
+
+
+def test_counters_of_each_vm(host: Host) -> None:
+    """VMs in order, those without a record left out, those met first in BPF found."""
+    host.tree.process(10, [QEMU, "-name", "old"], start_ticks=100)
+    host.tree.process(11, [QEMU, "-name", "idle"], start_ticks=200)
+    sources = host.sources()
+    host.tree.process(12, [QEMU, "-name", "new"], start_ticks=300)
+    host.vcpu(1201, 12, exits={1: 3})
+    host.vcpu(1001, 10, exits={1: 2})
+    cycle = Cycle(sources, host.monotonic)
+    assert [vm.name for vm in cycle.vms] == ["old", "idle", "new"]
+    counted = [(vm.name, one.counters["exits"][1]) for vm, one in cycle.counters()]
+    assert counted == [("old", 2), ("new", 3)]
+    assert cycle.time == host.monotonic.now
+    assert sources.attached() is sources.probes
+
+
+def test_by_vcpu_only_when_asked_for(host: Host) -> None:
+    """It costs series."""
+    host.tree.process(10, [QEMU, "-name", "web"])
+    host.vcpu(1001, 10, vcpu_id=3, exits={1: 2})
+    ((_, counted),) = host.cycle().counters()
+    assert counted.by_vcpu == {}
+    host.extras = frozenset({PER_VCPU})
+    ((_, counted),) = host.cycle().counters()
+    assert list(counted.by_vcpu) == [3]
+
+
+@pytest.mark.skipif(bool(_NO_MAPS), reason=_NO_MAPS or "bpf(2) works")
+def test_maps_that_cannot_be_read(host: Host) -> None:
+    """The VMs are known all the same; who asks for counters gets the error."""
+    host.tree.process(10, [QEMU, "-name", "web"])
+    with BpfMap("vcpus", os.open("/dev/null", os.O_RDONLY), vcpus_layout()) as no_map:
+        host.vcpus = no_map
+        cycle = host.cycle()
+    assert [vm.name for vm in cycle.vms] == ["web"]
+    with pytest.raises(KvmExporterError, match="BPF map vcpus: Invalid argument"):
+        cycle.counters()

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which VMs a procfs tree shows, and how they are called."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kvmexporter.inventory import Inventory, describe
+from kvmexporter.model.posture import Posture
+from kvmexporter.model.vm import MAX_NAME_LENGTH, Vm, VmId
+from kvmexporter.sources.libvirt import Libvirt
+from kvmexporter.sources.procfs import KvmDescriptors
+from tests.unit.model import recorded
+from tests.unit.procfs_tree import NS_PER_TICK, ProcfsTree
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+RECORDINGS = Path(recorded.__file__).with_name("recordings") / "libvirt"
+
+
+def refreshed(tree: ProcfsTree) -> Inventory:
+    inventory = Inventory(tree.procfs)
+    inventory.refresh()
+    return inventory
+
+
+def names(inventory: Inventory) -> list[str]:
+    return [vm.name for vm in inventory.vms()]
+
+
+def test_a_vm_is_what_holds_a_vm_descriptor(tree: ProcfsTree) -> None:
+    """A QEMU that emulates is none, and neither is a process with KVM open."""
+    tree.process(10, [QEMU, "-name", "kvm"], vms=1, vcpus=2)
+    tree.process(11, [QEMU, "-name", "tcg"], vms=0, vcpus=0)
+    tree.process(12, ["bash"], vms=0, vcpus=0)
+    assert names(refreshed(tree)) == ["kvm"]
+
+
+def test_no_vm(tree: ProcfsTree) -> None:
+    """An empty host is no error."""
+    assert refreshed(tree).vms() == ()
+
+
+def test_everything_that_is_known(tree: ProcfsTree) -> None:
+    """From the command line and the descriptors."""
+    tree.process(
+        10,
+        [QEMU, "-name", "guest=web,debug-threads=on", "-M", "q35", "-cpu", "host", "-m", "2G",
+         "-uuid", "12345678-1234-1234-1234-123456789abc"],
+        start_ticks=777,
+        vcpus=4,
+    )  # fmt: skip
+    assert refreshed(tree).vms() == (
+        Vm(
+            id=VmId(777 * NS_PER_TICK, 10),
+            name="web",
+            vmm="qemu",
+            identified_by="qemu",
+            uuid="12345678-1234-1234-1234-123456789abc",
+            machine="q35",
+            cpu_model="host",
+            vcpus=4,
+            memory_max_bytes=2 << 30,
+            posture=Posture("host"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "vmm", "identified_by"),
+    [
+        ([QEMU, "-name", "web"], "web", "qemu", "qemu"),
+        ([QEMU], "pid-10", "qemu", "pid"),
+        ([QEMU, "-name", ""], "pid-10", "qemu", "pid"),
+        (["/opt/firecracker", "--id", "x"], "x", "firecracker", "firecracker"),
+        (["/opt/firecracker"], "pid-10", "firecracker", "pid"),
+        (["./a\nb"], "pid-10", "a\ufffdb", "pid"),
+        ([QEMU, "-name", "a\nb\x1b"], "a\ufffdb\ufffd", "qemu", "qemu"),
+        ([QEMU, "-name", "<b>&\"'"], "<b>&\"'", "qemu", "qemu"),
+        ([QEMU, "-name", "n" * 10_000], "n" * (MAX_NAME_LENGTH - 1) + "…", "qemu", "qemu"),
+        (["v" * 10_000], "pid-10", "v" * (MAX_NAME_LENGTH - 1) + "…", "pid"),
+    ],
+)
+def test_names(
+    tree: ProcfsTree, arguments: Sequence[str], name: str, vmm: str, identified_by: str
+) -> None:
+    """The VMM's own name for it, else its pid; nothing that a tenant writes gets out as it is."""
+    tree.process(10, arguments)
+    (vm,) = refreshed(tree).vms()
+    assert (vm.name, vm.vmm, vm.identified_by) == (name, vmm, identified_by)
+
+
+def test_every_text_of_a_tenant_is_bounded() -> None:
+    """Name, UUID, machine and CPU model alike."""
+    arguments = [QEMU]
+    for option in ("-name", "-uuid", "-machine", "-cpu"):
+        arguments += [option, "\n" + "z" * 10_000]
+    vm = describe(VmId(1, 10), arguments, KvmDescriptors(1, 1))
+    for text in (vm.name, vm.uuid, vm.machine, vm.cpu_model):
+        assert len(text) == MAX_NAME_LENGTH
+        assert text.isprintable()
+
+
+def test_two_of_one_name(tree: ProcfsTree) -> None:
+    """The older keeps it, as while a VM migrates within its host."""
+    tree.process(20, [QEMU, "-name", "web"], start_ticks=100)
+    tree.process(10, [QEMU, "-name", "web"], start_ticks=200)
+    inventory = refreshed(tree)
+    assert names(inventory) == ["web", "web~10"]
+    tree.end(20)
+    assert names(inventory) == ["web"]
+
+
+def test_a_vm_is_gone_with_its_process(tree: ProcfsTree) -> None:
+    """At once, not at the next refresh."""
+    tree.process(10, [QEMU, "-name", "web"])
+    inventory = refreshed(tree)
+    tree.end(10)
+    assert names(inventory) == []
+    assert inventory.identify(10) is None
+
+
+def test_a_pid_that_comes_again_is_another_vm(tree: ProcfsTree) -> None:
+    """The old one is gone at once; the new one is found when it is met."""
+    tree.process(10, [QEMU, "-name", "old"], start_ticks=100)
+    inventory = refreshed(tree)
+    tree.process(10, [QEMU, "-name", "new"], start_ticks=200)
+    assert names(inventory) == []
+    assert inventory.identify(10) == VmId(200 * NS_PER_TICK, 10)
+    assert names(inventory) == ["new"]
+
+
+def test_a_vm_met_in_bpf_before_the_scan(tree: ProcfsTree) -> None:
+    """It is looked at there and then, and once."""
+    inventory = refreshed(tree)
+    tree.process(10, [QEMU, "-name", "web"], start_ticks=100, vcpus=3)
+    identity = inventory.identify(10)
+    assert identity == VmId(100 * NS_PER_TICK, 10)
+    assert [(vm.name, vm.vcpus) for vm in inventory.vms()] == [("web", 3)]
+    assert inventory.identify(10) is identity
+
+
+def test_a_refresh_looks_at_known_vms_again(tree: ProcfsTree) -> None:
+    """A VM may get more vCPUs."""
+    tree.process(10, [QEMU, "-name", "web"], vcpus=1)
+    inventory = refreshed(tree)
+    (tree.root / "10" / "fd" / "99").symlink_to("anon_inode:kvm-vcpu:1")
+    assert [vm.vcpus for vm in inventory.vms()] == [1]
+    inventory.refresh()
+    assert [vm.vcpus for vm in inventory.vms()] == [2]
+
+
+def test_a_refresh_keeps_what_only_bpf_has_seen(tree: ProcfsTree) -> None:
+    """Its descriptors may not be visible."""
+    inventory = refreshed(tree)
+    tree.process(10, [QEMU, "-name", "web"], vms=0, vcpus=0)
+    assert inventory.identify(10)
+    inventory.refresh()
+    assert names(inventory) == ["web"]
+
+
+def test_descriptors_that_may_not_be_seen() -> None:
+    """The number of vCPUs is not known then, and not zero."""
+    assert describe(VmId(1, 10), [QEMU], None).vcpus is None
+    assert describe(VmId(1, 10), ["kvmtool"], None).vcpus is None
+
+
+def test_a_process_without_arguments_is_no_vm(tree: ProcfsTree) -> None:
+    """A zombie is none any more."""
+    inventory = refreshed(tree)
+    tree.process(10, ())
+    assert inventory.identify(10) is None
+
+
+SYSTEM_UUID = "09fdb975-bcc6-4202-9bba-a29765b305e4"
+
+
+def with_libvirt(tree: ProcfsTree, run: Path) -> Inventory:
+    """An inventory where the system's libvirt runs process 234."""
+    directory = run / "libvirt" / "qemu"
+    directory.mkdir(parents=True)
+    shutil.copy(RECORDINGS / "system.xml", directory)
+    return Inventory(tree.procfs, libvirt=Libvirt(run, os.geteuid(), monotonic=lambda: 1000.0))
+
+
+def test_what_libvirt_runs(tree: ProcfsTree, tmp_path: Path) -> None:
+    """Its name, uuid and machine are libvirt's, by a scan as by a first look; so is its monitor."""
+    monitor = "/srv/elsewhere/monitor.sock"
+    inventory = with_libvirt(tree, tmp_path / "run")
+    file = tmp_path / "run" / "libvirt" / "qemu" / "system.xml"
+    text = file.read_text()
+    file.write_text(text.replace("/var/lib/libvirt/qemu/domain-1-rich/monitor.sock", monitor))
+    sockets = ("-qmp", f"unix:{monitor},server=on", "-qmp", "unix:/srv/own.sock,server=on")
+    tree.process(234, [QEMU, "-name", "guest=other", "-uuid", SYSTEM_UUID.upper(), *sockets])
+    assert inventory.identify(234)
+    (met,) = inventory.vms()
+    inventory.refresh()
+    (vm,) = inventory.vms()
+    assert met == vm
+    assert (vm.name, vm.uuid, vm.identified_by) == ("rich", SYSTEM_UUID, "libvirt")
+    assert vm.machine == "pc-i440fx-7.2"
+    assert vm.memory_max_bytes == 192 << 20
+    assert vm.qmp_sockets == ("/srv/own.sock",)
+    assert vm.libvirt_at == 1000.0
+    assert vm.libvirt
+    assert vm.libvirt.by_alias()["net0"].is_vhost
+
+
+def test_a_number_that_is_another_s_now(tree: ProcfsTree, tmp_path: Path) -> None:
+    """Where libvirt has not seen its domain end, what runs there is not called after it."""
+    tree.process(234, [QEMU, "-name", "new", "-uuid", "0" * 8 + SYSTEM_UUID[8:]])
+    inventory = with_libvirt(tree, tmp_path / "run")
+    inventory.refresh()
+    (vm,) = inventory.vms()
+    assert (vm.name, vm.identified_by, vm.libvirt) == ("new", "qemu", None)
+
+
+def test_a_user_s_domain(tree: ProcfsTree, tmp_path: Path) -> None:
+    """Of a process that runs as that user; nobody names another's."""
+    run = tmp_path / "run" / "user" / str(os.geteuid()) / "libvirt" / "qemu" / "run"
+    run.mkdir(parents=True)
+    shutil.copy(RECORDINGS / "session.xml", run)
+    inventory = Inventory(tree.procfs, libvirt=Libvirt(tmp_path / "run", os.geteuid()))
+    for uid, name in ((os.geteuid(), "sess"), (os.geteuid() + 1, "mine")):
+        tree.process(312, [QEMU, "-name", "mine"])
+        (tree.root / "312" / "status").write_text(f"Name:\tqemu\nUid:\t0\t{uid}\t0\t0\n")
+        inventory.refresh()
+        assert names(inventory) == [name]

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each VM did."""
+
+from kvmexporter.views import activity
+from kvmexporter.views.activity import activities, hottest
+from tests.unit.views.samples import HOSTILE, everything
+
+
+def test_each_vm_has_its_own() -> None:
+    """Exits and paths of one are no other's, hottest path first."""
+    web, other = activities(everything())
+    assert web.exits == {("HLT", "hlt"): 7, ("IO", "io"): 93}
+    assert [(path.device, path.kernel, path.userspace, path.total) for path in web.io] == [
+        ("net0", 2, 61, 63),
+        ("rtc", 0, 31, 31),
+    ]
+    assert [path.device for path in other.io] == [HOSTILE]
+    assert other.counts(activity.KICKS) == {(HOSTILE, "0"): 3}
+    assert web.counts(activity.KICKS) == {}
+
+
+def test_exits_where_kvm_announces_them() -> None:
+    """Are all that there were."""
+    web = activities(everything())[0]
+    assert (web.is_exact, web.all_exits) == (True, 100)
+    assert web.handling["io"].count == 93
+
+
+def test_exits_where_kvm_does_not() -> None:
+    """Are at least those with an access to a device or a register."""
+    other = activities(everything())[1]
+    assert (other.is_exact, other.all_exits) == (False, 8)
+
+
+def test_between_two() -> None:
+    """What moved, and in what time."""
+    web = activities(everything(3, 102.5), everything())[0]
+    assert web.seconds == 2.5
+    assert web.all_exits == 200
+    assert web.total(activity.USERSPACE) == 122
+
+
+def test_a_device_says_its_driver_once() -> None:
+    """In its name if that has it."""
+    web = activities(everything())[0]
+    assert [path.name for path in web.io] == ["net0 (e1000)", "rtc"]
+
+
+def test_hottest() -> None:
+    """Most first, then by name."""
+    assert hottest({("b",): 1, ("a",): 1, ("c",): 2}) == [(("c",), 2), (("a",), 1), (("b",), 1)]
