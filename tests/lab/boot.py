@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot a KVM host in software and run a command inside it.
+
+    python -m tests.lab.boot --kernel 6.12 [--tsc reliable] -- python -m pytest tests/lab
+
+QEMU's own CPU (TCG) emulates an AMD processor with SVM and boots a Debian kernel from the cache.
+Its root is the development host's file system, read-only over 9p, under a layer in memory: the
+command sees this tree and this environment, and what it writes is gone afterwards, save in the
+results directory (`$KVMEXPORTER_LAB_RESULTS`, `lab-results/<kernel>` unless told), which receives
+
+    output.log    what the command wrote, also copied to standard output
+    console.log   the kernel's console
+
+The exit code is the command's; 124 when the time ran out, 125 when the host did not come to the
+point of running it.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.lab import python_archive
+from tests.lab.initramfs import guest_initramfs, host_initramfs
+from tests.lab.kernels import Kernel, kernel
+from tests.lab.packages import emulator, lab_packages
+from tests.lab.vmlinux import vmlinux
+
+_TREE = Path(__file__).resolve().parents[2]
+TIMED_OUT = 124
+NOT_BOOTED = 125
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """How the lab's host is built."""
+
+    kernel: Kernel
+    results: Path
+    cpus: int = 2
+    memory_mib: int = 2560
+    tsc: str | None = None
+    """Value of the kernel's `tsc=` parameter; by default it distrusts the emulated TSC."""
+
+    def qemu(self) -> list[str]:
+        """Return QEMU's command line."""
+        append = [
+            "console=ttyS0", "loglevel=4", "panic=-1", "net.ifnames=0", "mitigations=off",
+            f"lab.start={Path(__file__).with_name('host-start.sh')}",
+            f"lab.results={self.results}",
+        ]  # fmt: skip
+        if self.tsc is not None:
+            append.append(f"tsc={self.tsc}")
+        command = [
+            emulator(), "-name", "kvmexporter-lab", "-nodefaults", "-display", "none",
+            "-no-user-config", "-no-reboot", "-machine", "q35",
+            "-cpu", "EPYC-v3,+svm,+npt,check=off",
+            "-accel", "tcg,thread=multi,tb-size=512",
+            "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
+            "-kernel", str(vmlinux(self.kernel)), "-initrd", str(host_initramfs(self.kernel)),
+            "-append", " ".join(append),
+            "-chardev", f"file,id=console,path={self.results}/console.log",
+            "-serial", "chardev:console",
+            "-device", "virtio-serial-pci",
+            "-chardev", "file,id=output,path=/dev/stdout",
+            "-device", "virtserialport,chardev=output,name=kvmexporter.output",
+        ]  # fmt: skip
+        shares = {"root": Path("/"), "kernel": self.kernel.root, "packages": lab_packages()}
+        for tag, path in shares.items():
+            command += ["-fsdev", f"local,id={tag},path={path},security_model=none,readonly=on"
+                        ",multidevs=remap"]  # fmt: skip
+            command += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        command += ["-fsdev", f"local,id=results,path={self.results},security_model=none"]
+        return [*command, "-device", "virtio-9p-pci,fsdev=results,mount_tag=results"]
+
+
+def _prepare(boot: Boot, command: list[str], timeout: float) -> None:
+    shutil.rmtree(boot.results, ignore_errors=True)
+    boot.results.mkdir(parents=True)
+    environment = {
+        "KVMEXPORTER_LAB": "1",
+        "KVMEXPORTER_LAB_KERNEL": boot.kernel.series,
+        "KVMEXPORTER_LAB_RESULTS": str(boot.results),
+        "KVMEXPORTER_LAB_TSC": boot.tsc or "",
+        "KVMEXPORTER_LAB_LONG": os.environ.get("KVMEXPORTER_LAB_LONG", ""),
+        "KVMEXPORTER_LAB_SOAK_SECONDS": os.environ.get("KVMEXPORTER_LAB_SOAK_SECONDS", ""),
+        "KVMEXPORTER_LAB_GUEST_INITRAMFS": str(guest_initramfs(boot.kernel)),
+        "KVMEXPORTER_LAB_GUEST_VMLINUX": str(vmlinux(boot.kernel)),
+        "KVMEXPORTER_KERNEL_HEADERS": f"/usr/src/linux-headers-{boot.kernel.release}",
+        # The rest is for booting, and for cleaning up after the command was interrupted.
+        "KVMEXPORTER_LAB_SECONDS": str(max(10, int(timeout) - 60)),
+        # Byte code has nowhere to go, and a search through 9p for it costs more than it saves.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
+    if boot.tsc or os.environ.get("KVMEXPORTER_LAB_LONG"):
+        # Two seconds, for the tests alone that have the exporter in a guest.
+        archive = boot.results / "python.tar"
+        python_archive.build(archive)
+        environment["KVMEXPORTER_LAB_GUEST_PYTHON"] = str(archive)
+    exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
+    (boot.results / "environment").write_text(exports)
+    script = f"cd {shlex.quote(str(_TREE))}\nexec {shlex.join(command)}\n"
+    (boot.results / "command").write_text(script)
+
+
+def _copy(source: BinaryIO, log: Path) -> None:
+    with log.open("wb", buffering=0) as kept:
+        while chunk := source.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader
+            kept.write(chunk)
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+
+def run(boot: Boot, command: list[str], timeout: float) -> int:
+    """Boot, run, power off; return the command's exit code, or one of this module's own.
+
+    Args:
+        boot: what to boot.
+        command: program and arguments, looked up in this environment's PATH.
+        timeout: seconds for everything.
+    """
+    _prepare(boot, command, timeout)
+    begun = time.monotonic()
+    with subprocess.Popen(boot.qemu(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine:
+        assert machine.stdout is not None
+        copier = threading.Thread(
+            target=_copy, args=(machine.stdout, boot.results / "output.log"), daemon=True
+        )
+        copier.start()
+        try:
+            machine.wait(timeout)
+            timed_out = False
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            machine.kill()
+        copier.join(10)
+    code_file = boot.results / "exit-code"
+    code = int(code_file.read_text()) if code_file.exists() else None
+    seconds = time.monotonic() - begun
+    if code is not None:
+        print(f"lab: {boot.kernel.release}: exit code {code} after {seconds:.0f} s", flush=True)
+        return code
+    console = (boot.results / "console.log").read_text(errors="replace").splitlines()[-40:]
+    what = f"no end after {timeout:.0f} s" if timed_out else "the host went down by itself"
+    print(f"lab: {boot.kernel.release}: {what}; the console's last lines:", file=sys.stderr)
+    print("\n".join(f"  {line}" for line in console), file=sys.stderr, flush=True)
+    return TIMED_OUT if timed_out else NOT_BOOTED
+
+
+def main() -> None:
+    """Read the command line, boot, exit with the command's code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab.boot",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--kernel", default="6.12", help="6.1, 6.12, … or newest (default: 6.12)")
+    parser.add_argument("--tsc", help="the host kernel's tsc= parameter, for example reliable")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=2560, metavar="MIB")
+    parser.add_argument("--timeout", type=float, default=1200, metavar="SECONDS")
+    parser.add_argument("--results", type=Path, help="default: lab-results/<kernel>")
+    parser.add_argument(
+        "--prepare", action="store_true", help="only fetch and build what booting takes"
+    )
+    parser.add_argument("command", nargs="*", help="after --, what to run inside")
+    args = parser.parse_args()
+    # As an exception, so that the machine ends with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    found = kernel(args.kernel)
+    results = (args.results or _TREE / "lab-results" / found.series).resolve()
+    boot = Boot(found, results, args.cpus, args.memory, args.tsc)
+    if args.prepare:
+        boot.qemu()
+        guest_initramfs(found)
+        return
+    if not args.command:
+        parser.error("nothing to run inside")
+    sys.exit(run(boot, args.command, args.timeout))
+
+
+if __name__ == "__main__":
+    main()
