@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure everything, say it, and fail where a budget is not kept.
+
+python -m tests.bench [--quick] [--sizes 10 100 500 1000] [--output docs/benchmarks.md]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench import (
+    budgets,
+    contenders,
+    events,
+    losses,
+    machine,
+    report,
+    scale,
+    scrape,
+    start,
+)
+from tests.bench.peers.neighbours import node_exporter
+
+_QUICK_VMS = 100
+
+
+def _scrapes(sizes: list[int]) -> list[scrape.Cost]:
+    with tempfile.NamedTemporaryFile() as output:
+        namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = [sys.executable, "-m", "tests.bench.scrape", output.name, *map(str, sizes)]
+        subprocess.run([*namespace, *command], check=True, stdout=subprocess.DEVNULL)
+        found = json.loads(Path(output.name).read_text())
+    return [scrape.Cost(**one) for one in found]
+
+
+def main() -> int:
+    """Measure; returns 1 if a budget is exceeded, as an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(scrape.SIZES))
+    parser.add_argument(
+        "--output", type=Path, help="docs/benchmarks.md; nothing is written by --quick"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few turns and small fleets: says whether it runs"
+    )
+    options = parser.parse_args()
+    starts, turns, pairs = (2, 1, 2) if options.quick else (7, 5, 6)
+    sizes = [size for size in options.sizes if not options.quick or size <= _QUICK_VMS]
+    console = Console()
+    watch = machine.Watch()
+    console.print("start: cold, then warm")
+    started = start.measure(starts)
+    with events.guest() as guest:
+        console.print("events: nanoseconds of each")
+        costs = events.event_costs(guest, turns)
+        console.print("losses: what the guest feels of us and of others")
+        lost = losses.losses(guest, contenders.CONTENDERS, pairs)
+    console.print("node_exporter")
+    neighbour = node_exporter()
+    console.print(f"scrapes of {sizes} VMs")
+    scrapes = _scrapes(sizes)
+    verdicts = [
+        *budgets.of_events(costs), *budgets.of_losses(lost), *budgets.of_scrapes(scrapes),
+        *budgets.of_start(started),
+    ]  # fmt: skip
+    tables = [
+        report.of_verdicts(verdicts), report.of_machine(watch.quiet(), lost),
+        report.of_events(costs), report.of_losses(lost, neighbour), report.of_start(started),
+        *report.of_scrapes(scrapes),
+    ]  # fmt: skip
+    report.show(tables, console)
+    output = options.output or (None if options.quick else Path("docs/benchmarks.md"))
+    if output:
+        output.parent.mkdir(exist_ok=True)
+        output.write_text(report.markdown(tables))
+        plain = [one for one in scrapes if one.is_default]
+        output.with_name("scale.md").write_text(scale.document(plain[-1]))
+    return int(not all(one.kept for one in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

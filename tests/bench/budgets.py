@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has been promised, and whether what was measured keeps to it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.bench.contenders import EMULATOR, OURS
+from tests.bench.events import EventCost
+from tests.bench.losses import Loss
+from tests.bench.scrape import Cost
+from tests.bench.start import Start
+
+_MIB = 1 << 20
+_FLEET = 500
+_NAMED = 4  # what makes up most of something
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One budget.
+
+    Attributes:
+        what: it is of.
+        measured: what was measured.
+        most: the most that it may be.
+        unit: of both.
+        because: what most of it is made of, as measured.
+    """
+
+    what: str
+    measured: float
+    most: float
+    unit: str
+    because: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is within the budget."""
+        return self.measured <= self.most
+
+
+def of_scrapes(costs: Sequence[Cost]) -> list[Verdict]:
+    """Budgets of scrapes; those of sizes that were not measured are left out."""
+    by_size = {cost.vms: cost for cost in costs if cost.is_default}
+    found = []
+    if one := by_size.get(_FLEET):
+        by_time = {name: seconds for name, (_, seconds) in one.by_collector.items()}
+        time, series = _most(by_time, 1e3, "ms"), _most(one.by_metric, 1, "")
+        found += [
+            Verdict("processor time of a scrape, 500 VMs", one.cpu_seconds, 0.25, "s", time),
+            Verdict("memory of the server, 500 VMs", one.resident_bytes / _MIB, 64, "MiB"),
+            Verdict("response, gzip-encoded, 500 VMs", one.gzip_bytes / _MIB, 1, "MiB", series),
+            Verdict("series of a VM with five devices", one.series_per_vm, 150, "series", series),
+        ]
+        if one.idle_share is not None:
+            share = one.idle_share * 100
+            found.append(Verdict("of a core, a scrape every 15 s, 500 VMs", share, 3, "%", time))
+        if twice := by_size.get(2 * _FLEET):
+            grown = twice.cpu_seconds / one.cpu_seconds
+            found.append(Verdict("1,000 VMs against 500, processor time", grown, 2.2, "times"))
+            grown = twice.resident_bytes / one.resident_bytes
+            found.append(Verdict("1,000 VMs against 500, memory", grown, 2.2, "times"))
+    return found
+
+
+def _most(parts: Mapping[str, float], factor: float, unit: str) -> str:
+    """The largest parts of something, in words."""
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:_NAMED]
+    return ", ".join(f"{name} {value * factor:.0f} {unit}".rstrip() for name, value in largest)
+
+
+def of_start(start: Start) -> list[Verdict]:
+    """Budgets of the start."""
+    because = (
+        f"loading BPF {start.loader_seconds:.1f} s; "
+        f"the server itself {start.cpu_seconds:.1f} s of processor time"
+    )
+    return [
+        Verdict("exec to first scrape, warm", start.warm_seconds, 2, "s", because),
+        Verdict("peak memory of the loader", start.loader_bytes / _MIB, 200, "MiB", "clang, LLVM"),
+        Verdict("loaders left after the start", float(not start.loader_gone), 0, "processes"),
+    ]
+
+
+def of_events(costs: Sequence[EventCost]) -> list[Verdict]:
+    """Budgets of the hot path."""
+    found = []
+    for cost in costs:
+        what = f"{cost.event} ({cost.operation})"
+        because = f"{cost.ours_ns:.0f} ns against {cost.hash_ns:.0f} ns, ± {cost.noise_ns:.0f} ns"
+        against = f"{what}, against a per-CPU hash"
+        found.append(Verdict(against, cost.ratio, 0.5, "times", because))
+        if cost.event == "kvm_pio":
+            found.append(Verdict(f"{what}, net", cost.ours_ns, 60, "ns", because))
+    return found
+
+
+def of_losses(losses: Sequence[Loss]) -> list[Verdict]:
+    """The budget of what the guest feels."""
+    emulator = next((one for one in losses if one.what == EMULATOR.name and not one.trouble), None)
+    because = ""
+    if emulator:
+        because = (
+            f"an empty program on kvm_emulate_insn alone takes {emulator.loss * 100:.1f} % ± "
+            f"{emulator.noise * 100:.1f}: where guests run in KVM's instruction emulator, each "
+            "instruction is an event; on hosts with VMX or SVM it is not attached; "
+        )
+    return [
+        Verdict(
+            "port-I/O rate that the guest loses", one.loss * 100, 2, "%",
+            f"{because}± {one.noise * 100:.1f} %; an operation takes {1e6 / one.rate:.1f} µs",
+        )
+        for one in losses
+        if one.what == OURS.name and not one.trouble
+    ]  # fmt: skip

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many VMs on one machine: real processes with a real KVM VM, real vCPUs and a thread for each.
+
+They run nothing. Their command lines are QEMU's, their QMP sockets answer as a recorded QEMU did,
+and their vCPUs' records are written into the maps of a running exporter.
+"""
+
+import asyncio
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from kvmexporter.sources.qemu import QemuFacts, Visitor
+from tests.bench.counting import borrow_vcpus
+from tests.bench.recording import Record, linux_guest
+from tests.unit.vcpu_records import record
+
+VCPUS = 8
+_SOURCE = Path(__file__).parent / "src" / "idle_vm.c"
+_QEMU = "/usr/bin/qemu-system-x86_64"
+
+
+class Fleet:
+    """The VMs; a context manager. Run it in a PID namespace of its own."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="fleet-"))
+        self._program = self._directory / "idle_vm"
+        self._vms: list[subprocess.Popen[bytes]] = []
+        self._servers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]
+        subprocess.run([*command, self._program, _SOURCE], check=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (*self._vms, *self._servers):
+            process.kill()
+        for process in (*self._vms, *self._servers):
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+        shutil.rmtree(self._directory)
+
+    def __len__(self) -> int:
+        return len(self._vms)
+
+    def grow(self, size: int) -> None:
+        """Start VMs until there are so many."""
+        first = len(self._vms)
+        if size <= first:
+            return
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.replies", self._directory, str(first), str(size)],
+            stdout=subprocess.PIPE,
+        )
+        self._servers.append(server)
+        assert server.stdout
+        assert server.stdout.readline()
+        for number in range(first, size):
+            self._vms.append(self._start(number))
+        for vm in self._vms[first:]:
+            assert vm.stdout
+            assert vm.stdout.read(1) == b".", "a VM did not start"
+            vm.stdout.close()
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        words = []
+        for word in linux_guest().command_line[1:]:
+            word = word.replace("/run/guest/qmp.sock", f"{self._directory}/{number}.sock")
+            words.append(word.replace("guest=linux-guest", f"guest=tenant-{number:04}"))
+        words[words.index("-smp") + 1] = str(VCPUS)
+        return subprocess.Popen(
+            [_QEMU, *words], executable=self._program, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def facts(self) -> QemuFacts:
+        """What a visit to the first VM finds."""
+        return asyncio.run(Visitor().visit(self._directory / "0.sock", 30.0))
+
+    def count(self, exporter: int) -> int:
+        """Write the records of all vCPU threads into the map of an exporter's server.
+
+        Args:
+            exporter: its process.
+
+        Returns:
+            How many.
+        """
+        facts = self.facts()
+        records = [self._data(linux_guest().record(vcpu, facts), vcpu) for vcpu in range(VCPUS)]
+        written = 0
+        with borrow_vcpus(exporter) as vcpus:
+            for vm in self._vms:
+                tids = sorted(int(task.name) for task in Path(f"/proc/{vm.pid}/task").iterdir())
+                for tid, data in zip(tids[1:], records, strict=True):
+                    struct.pack_into("I", data, vcpus.layout.fields["tgid"][0], vm.pid)
+                    vcpus.set(struct.pack("I", tid), bytes(data))
+                    written += 1
+        return written
+
+    def _data(self, counted: Record, vcpu: int) -> bytearray:
+        arrays = {name: counts for name, counts in counted.items() if name != "isa"}
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return bytearray(record(0, now, vcpu, counted["isa"][0], 0, 0, **arrays))

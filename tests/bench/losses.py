@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest feels: operations a second with something attached, and with nothing, in turns.
+
+A B A B A: each B against the mean of its neighbours, so that what drifts does not count. A second
+is one of the vCPU thread's processor time (schedstat), so that neither does what others take of
+this machine's processors.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.contenders import Contender, running
+from tests.bench.processes import cpu_seconds, resident_bytes
+from tests.guest import BareMetalGuest
+
+OPERATION = "pit_write"
+_COUNT = 40_000
+_REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a guest loses of its port-I/O rate.
+
+    Attributes:
+        what: is attached.
+        loss: median of 1 - rate with it / rate without, in neighbouring turns.
+        noise: half the distance between the quartiles.
+        rate: operations a second of processor time with it attached.
+        start_seconds: from its start to when it counts.
+        resident_bytes: of its process.
+        share: of a core that its own process takes meanwhile.
+        trouble: why it could not be measured, "" if it could.
+    """
+
+    what: str
+    loss: float = 0.0
+    noise: float = 0.0
+    rate: float = 0.0
+    start_seconds: float = 0.0
+    resident_bytes: int = 0
+    share: float = 0.0
+    trouble: str = ""
+
+
+def losses(guest: BareMetalGuest, contenders: Sequence[Contender], pairs: int) -> list[Loss]:
+    """What the guest loses to each."""
+    return [_loss(guest, one, pairs) for one in contenders]
+
+
+def _loss(guest: BareMetalGuest, one: Contender, pairs: int) -> Loss:
+    rates, start, shares, resident = [], [], [], 0
+    without = [_rate(guest)]
+    try:
+        for _ in range(pairs):
+            began = time.monotonic()
+            with running(one) as pid:
+                start.append(time.monotonic() - began)
+                began, used = time.monotonic(), cpu_seconds(pid) if pid else 0
+                rates.append(_rate(guest))
+                if pid:
+                    shares.append((cpu_seconds(pid) - used) / (time.monotonic() - began))
+                    resident = max(resident, resident_bytes(pid))
+            without.append(_rate(guest))
+    except OSError as err:
+        return Loss(one.name, trouble=str(err))
+    found = [
+        1 - rate / ((before + after) / 2)
+        for rate, before, after in zip(rates, without[:-1], without[1:], strict=True)
+    ]
+    quarters = statistics.quantiles(found, n=4)
+    return Loss(
+        one.name, statistics.median(found), (quarters[2] - quarters[0]) / 2,
+        statistics.median(rates), statistics.median(start), resident,
+        statistics.median(shares) if shares else 0.0,
+    )  # fmt: skip
+
+
+def _rate(guest: BareMetalGuest) -> float:
+    found = []
+    for _ in range(_REPEATS):
+        before = _on_processor_ns(guest)
+        guest.run(**{OPERATION: _COUNT})
+        found.append(_COUNT / ((_on_processor_ns(guest) - before) / 1e9))
+    return statistics.median(found)
+
+
+def _on_processor_ns(guest: BareMetalGuest) -> int:
+    (tid,) = guest.vcpu_tids
+    return int(Path(f"/proc/{guest.pid}/task/{tid}/schedstat").read_text().split()[0])
