@@ -16,9 +16,8 @@ from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - parameters are called socket
 
 from kvmexporter.errors import KvmExporterError
-from kvmexporter.model.qemu_command_line import LIBVIRT_DIRECTORY
 from kvmexporter.model.vm_clocks import AgentTime, agent_time
-from kvmexporter.sources.patience import Patience
+from kvmexporter.sources.socketpaths import LibvirtsOwn, SocketPaths
 
 # An answer has some dozen bytes; what an earlier client left unread may come before it.
 MAX_REPLY_BYTES = 65_536
@@ -51,7 +50,7 @@ class AgentSockets:
         realtime_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._patience = Patience()
+        self._paths = SocketPaths()
         self._realtime_ns = realtime_ns
         self._monotonic_ns = monotonic_ns
 
@@ -70,7 +69,7 @@ class AgentSockets:
                 if not isinstance(socket, Path):
                     reading = asyncio.open_unix_connection(sock=socket, limit=MAX_REPLY_BYTES)
                     return await self._converse(*await reading)
-                fd = await self._open(socket)
+                fd = await self._paths.open(socket)
                 try:
                     # Through a descriptor: a path may be longer than an address can be.
                     place = f"/proc/self/fd/{fd}"
@@ -84,26 +83,12 @@ class AgentSockets:
             raise AgentError("it hung up") from err
         except asyncio.LimitOverrunError as err:
             raise AgentError(f"more than {MAX_REPLY_BYTES} bytes instead of an answer") from err
+        except LibvirtsOwn as err:
+            raise AgentError(str(err)) from err
         except OSError as err:
-            raise AgentError(err.strerror or type(err).__name__) from err
+            raise AgentError(err.strerror or str(err) or type(err).__name__) from err
         except (ValueError, LookupError, TypeError, RecursionError) as err:
             raise AgentError(f"an answer that is not an agent's ({type(err).__name__})") from err
-
-    async def _open(self, socket: Path) -> int:
-        """A descriptor that stands for the socket.
-
-        Raises:
-            AgentError: it is libvirt's.
-        """
-        future = self._patience.begin(
-            socket, lambda: os.open(socket, os.O_PATH | os.O_CLOEXEC), undo=os.close
-        )
-        fd = await asyncio.wrap_future(future)
-        # Wherever the links of the path have led.
-        if LIBVIRT_DIRECTORY in os.readlink(f"/proc/self/fd/{fd}"):  # noqa: PTH115
-            os.close(fd)
-            raise AgentError("that socket is libvirt's own")
-        return fd
 
     async def _converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

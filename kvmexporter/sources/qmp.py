@@ -21,9 +21,8 @@ from qemu.qmp.error import ProtocolError
 from qemu.qmp.message import Message
 
 from kvmexporter.errors import KvmExporterError
-from kvmexporter.model.qemu_command_line import LIBVIRT_DIRECTORY
 from kvmexporter.model.vm import bounded_name
-from kvmexporter.sources.patience import Patience
+from kvmexporter.sources.socketpaths import LibvirtsOwn, SocketPaths
 
 # For each answer: a VMM that takes longer hangs, while one that is slow gets through a visit.
 ANSWER_SECONDS = 5.0
@@ -93,7 +92,7 @@ class QmpSockets:
     """
 
     def __init__(self) -> None:
-        self._patience = Patience()
+        self._paths = SocketPaths()
         # Inode → who is in conversation there, and who waits for it.
         self._turns: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
 
@@ -137,7 +136,7 @@ class QmpSockets:
             raise QmpError(f"no answer on {where} in {seconds:g} s; is it in use?") from err
         except Refused as err:
             raise QmpError(f"{where}: {err}") from err
-        except (QMPError, EOFError, OSError) as err:
+        except (QMPError, EOFError, OSError, LibvirtsOwn) as err:
             raise QmpError(f"{where}: {_cause(err)}") from err
         except NOT_QEMU as err:
             raise QmpError(f"{where}: an answer that is not QEMU's ({type(err).__name__})") from err
@@ -151,7 +150,7 @@ class QmpSockets:
                 yield socket
             return
         async with asyncio.timeout_at(deadline):
-            fd = await self._open(socket)
+            fd = await self._paths.open(socket)
         try:
             turn = self._turn(fd)
             async with asyncio.timeout_at(deadline):
@@ -163,22 +162,6 @@ class QmpSockets:
                 turn.release()
         finally:
             os.close(fd)
-
-    async def _open(self, socket: Path) -> int:
-        """A descriptor that stands for the socket.
-
-        Raises:
-            QmpError: it is libvirt's.
-        """
-        future = self._patience.begin(
-            socket, lambda: os.open(socket, os.O_PATH | os.O_CLOEXEC), undo=os.close
-        )
-        fd = await asyncio.wrap_future(future)
-        # Wherever the links of the path have led.
-        if LIBVIRT_DIRECTORY in os.readlink(f"/proc/self/fd/{fd}"):  # noqa: PTH115
-            os.close(fd)
-            raise QmpError(f"{bounded_name(str(socket))} is libvirt's own")
-        return fd
 
     def _turn(self, fd: int) -> asyncio.Lock:
         status = os.fstat(fd)
