@@ -61,7 +61,6 @@ struct vcpu {
 	u64 userspace_restarts;
 	u64 userspace_errors;
 	u64 io[IO_SLOTS * IO_CELLS];
-	u64 io_handling[IO_SLOTS * HISTOGRAM_WORDS];
 	u64 kicks[KICK_SLOTS];
 	u64 msrs[MSR_SLOTS * 2];
 	u64 hypercalls[HYPERCALL_SLOTS];
@@ -73,6 +72,7 @@ struct vcpu {
 	u64 timer_early[1];
 	u64 timer_early_ns[1];
 	u64 timer_lateness[HISTOGRAM_WORDS]; /* those that were early among them, as 0 */
+	u64 io_handling[IO_SLOTS * HISTOGRAM_WORDS]; /* the largest, and last: most slots are not in use */
 };
 
 /* Keeps the compiler from proving a bound that the verifier cannot follow. */

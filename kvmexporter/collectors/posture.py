@@ -6,7 +6,6 @@ the descriptors of tap devices that were handed to it, and, for advice on busy d
 records that BPF keeps.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ from kvmexporter.model import (
     processor_findings,
 )
 from kvmexporter.model.findings import Finding
-from kvmexporter.model.io import IoTarget
+from kvmexporter.model.io import IoAccess, IoTarget
 from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.model.posture import Backing, Netdev, Posture
 from kvmexporter.model.recent import RecentRates
@@ -77,15 +76,11 @@ class PostureCollector(Collector[list[PostureSample]]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._rates: RecentRates[tuple[VmId, IoTarget, str]] = RecentRates()
+        self._rates: RecentRates[VmId, IoTarget] = RecentRates()
 
     def sample(self, cycle: Cycle) -> list[PostureSample]:
         """Bring together what is known of each VM."""
-        rates: defaultdict[VmId, list[tuple[IoTarget, str, float]]] = defaultdict(list)
-        observed = self._rates.observe(cycle.time, _accesses(cycle))
-        for (identity, target, handler), rate in observed.items():
-            if rate:
-                rates[identity].append((target, handler, rate))
+        rates = self._rates.observe(cycle.time, _accesses(cycle))
         samples = []
         for vm in cycle.vms:
             posture = cycle.devices(vm).posture
@@ -95,10 +90,9 @@ class PostureCollector(Collector[list[PostureSample]]):
                     taps[device.name] = tap, tap_flags(self.sources.system.sysfs.root, tap)
             accesses: dict[str, float] = {}
             to_vmm: dict[IoTarget, float] = {}
-            for target, handler, rate in rates[vm.id]:
-                accesses[target.device] = accesses.get(target.device, 0.0) + rate
-                if handler == "userspace":
-                    to_vmm[target] = rate
+            for target, (kernel, userspace) in rates.get(vm.id, {}).items():
+                accesses[target.device] = accesses.get(target.device, 0.0) + kernel + userspace
+                to_vmm[target] = userspace
             samples.append(PostureSample(vm.name, vm.vcpus, posture, taps, accesses, to_vmm))
         return samples
 
@@ -136,26 +130,26 @@ class PostureCollector(Collector[list[PostureSample]]):
         return self.sources.system.taps.of(pid).get(netdev.fds[0], "")
 
 
-def _accesses(cycle: Cycle) -> dict[tuple[VmId, IoTarget, str], int]:
-    """What BPF counted: (VM, device, handler) → accesses; empty without BPF."""
+def _accesses(cycle: Cycle) -> dict[VmId, dict[IoTarget, tuple[int, int]]]:
+    """What BPF counted: VM → device → accesses handled by the kernel, by the VMM."""
     try:
         io = cycle.io()
     except KvmExporterError:
         return {}
-    totals: dict[tuple[VmId, IoTarget, str], int] = {}
-    for identity, one in io.items():
-        for target, accesses in one.exits.items():
-            kernel = userspace = 0
-            for access, count in accesses.items():
-                if access[2] == "kernel":
-                    kernel += count
-                else:
-                    userspace += count
-            if kernel:
-                totals[identity, target, "kernel"] = kernel
-            if userspace:
-                totals[identity, target, "userspace"] = userspace
-    return totals
+    return {
+        identity: {target: _by_handler(accesses) for target, accesses in one.exits.items()}
+        for identity, one in io.items()
+    }
+
+
+def _by_handler(accesses: Mapping[IoAccess, int]) -> tuple[int, int]:
+    kernel = userspace = 0
+    for access, count in accesses.items():
+        if access[2] == "kernel":
+            kernel += count
+        else:
+            userspace += count
+    return kernel, userspace
 
 
 def _switch(value: bool | None) -> str:

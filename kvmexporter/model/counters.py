@@ -2,7 +2,8 @@
 """The raw counters of one VM or vCPU: the u64 arrays of `struct vcpu`, by name."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -17,11 +18,13 @@ class CounterLayout:
         offset: bytes from the start of a record to its first counter.
         size: bytes of all counters.
         arrays: name → (index of the first counter, number of counters).
+        places: the index of every counter, as numbers that all VMs share.
     """
 
     offset: int
     size: int
     arrays: Mapping[str, tuple[int, int]]
+    places: Sequence[int]
 
 
 def counter_layout(
@@ -40,7 +43,8 @@ def counter_layout(
         for name, (place, size, _) in fields.items()
         if place >= offset
     }
-    return CounterLayout(offset, record_size - offset, arrays)
+    size = record_size - offset
+    return CounterLayout(offset, size, arrays, tuple(range(size // BYTES_PER_COUNTER)))
 
 
 class Counters:
@@ -53,11 +57,14 @@ class Counters:
         layout: which lane is what.
     """
 
-    __slots__ = ("_layout", "_words")
+    __slots__ = ("_active", "_layout", "_words")
 
     def __init__(self, total: int, layout: CounterLayout) -> None:
-        self._words = array("Q", total.to_bytes(layout.size, "little"))
+        words = array("Q", total.to_bytes(layout.size, "little"))
+        self._words = words
         self._layout = layout
+        # Six of seven are zero, and who reads the others need not look at those.
+        self._active = list(compress(layout.places, words))
 
     def __getitem__(self, name: str) -> Sequence[int]:
         """The array of counters of that name in the C."""
@@ -70,5 +77,28 @@ class Counters:
 
     def nonzero(self, name: str) -> list[tuple[int, int]]:
         """(index, count) of those in the array that are not zero, most being that."""
-        words = self[name]
-        return list(zip(compress(range(len(words)), words), filter(None, words), strict=True))
+        first, words = self._layout.arrays[name][0], self._words
+        return [
+            (place - first, words[place]) for place in self._active[slice(*self._active_in(name))]
+        ]
+
+    def rows(self, name: str, size: int) -> Iterator[tuple[int, Sequence[int]]]:
+        """(number, counters) of those rows of the array that are not all zero.
+
+        Args:
+            name: of the array.
+            size: counters of a row.
+        """
+        first, words, active = self._layout.arrays[name][0], self._words, self._active
+        at, end = self._active_in(name)
+        while at < end:
+            row = (active[at] - first) // size
+            begin = first + row * size
+            yield row, words[begin : begin + size]
+            at = bisect_left(active, begin + size, at, end)
+
+    def _active_in(self, name: str) -> tuple[int, int]:
+        """Where in `_active` an array begins, and where it ends."""
+        first, count = self._layout.arrays[name]
+        begin = bisect_left(self._active, first)
+        return begin, bisect_left(self._active, first + count, begin)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from kvmexporter.model.counters import Counters
-from kvmexporter.model.histogram import Histogram, from_words, split_words
+from kvmexporter.model.histogram import Histogram, from_words
 from kvmexporter.tables.exit_reasons import (
     EXIT_CLASSES,
     exit_class,
@@ -56,14 +56,14 @@ class VmExits:
 
 def vm_exits(isa: int, counters: Counters) -> VmExits:
     """Name the counters of one VM."""
-    words = counters["handling"]
-    buckets = len(words) // len(EXIT_CLASSES) - 1
-    by_class = split_words(words, buckets)
-    handling = {EXIT_CLASSES[place]: times for place, times in by_class.items()}
+    size = counters.count("handling") // len(EXIT_CLASSES)
+    handling = {
+        EXIT_CLASSES[place]: from_words(words) for place, words in counters.rows("handling", size)
+    }
     return VmExits(
         exits=exits_by_reason(isa, counters),
         handling=handling,
-        stall=_stall(handling, buckets),
+        stall=_stall(handling, size - 1),
         userspace=_userspace(counters),
         msrs=_msrs(counters),
         hypercalls=_hypercalls(counters),

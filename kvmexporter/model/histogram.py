@@ -91,14 +91,3 @@ def upper_bound_seconds(bucket: int) -> float:
 def from_words(words: Sequence[int]) -> Histogram:
     """A histogram from the C's words: the buckets, then the sum."""
     return Histogram(tuple(words[:-1]), words[-1])
-
-
-def split_words(words: Sequence[int], buckets: int) -> dict[int, Histogram]:
-    """Several histograms in a row: place → histogram, those without observations left out."""
-    size = buckets + 1
-    found = {}
-    for place in range(len(words) // size):
-        own = words[place * size : (place + 1) * size]
-        if any(own):
-            found[place] = from_words(own)
-    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvmexporter.model.counters import Counters
-from kvmexporter.model.histogram import Histogram, split_words
+from kvmexporter.model.histogram import Histogram, from_words
 
 
 class IoTarget(NamedTuple):
@@ -98,11 +98,10 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
             last, of_target = slot, exits.setdefault(target, {})
         access = CELLS[kind]
         of_target[access] = of_target.get(access, 0) + count
-    words = counters["io_handling"]
-    buckets = len(words) // (counters.count("io") // len(CELLS)) - 1
-    for slot, histogram in split_words(words, buckets).items():
+    slots = counters.count("io") // len(CELLS)
+    for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots):
         target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
-        earlier = times.get(target)
+        histogram, earlier = from_words(words), times.get(target)
         times[target] = histogram.plus(earlier) if earlier else histogram
     return VmIo(exits, times)
 

@@ -1,45 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast counters have moved lately: for advice, which has to tell now from long ago."""
 
-from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+G = TypeVar("G", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
+
+Totals = Mapping[K, Sequence[int]]
 
 # Short enough to notice, long enough to mean something; `dump` takes two samples a second apart.
 _WINDOW_SECONDS = 30.0
 _MIN_SECONDS = 0.5
-_MIN_APART_SECONDS = 5.0
 
 
-class RecentRates(Generic[K]):
-    """Rates over the last half minute, or as much of it as there is."""
+class RecentRates(Generic[G, K]):
+    """Rates over the last half minute, or as much of it as there is.
+
+    Counters come in groups, of which most stand still at any time: those cost a comparison. Two
+    samples are kept at most: that from which rates are told, and that which takes its place.
+    """
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, Mapping[K, int]]] = deque()
+        self._kept: list[tuple[float, Mapping[G, Totals[K]]]] = []
 
-    def observe(self, now: float, totals: Mapping[K, int]) -> Mapping[K, float]:
+    def observe(
+        self, now: float, totals: Mapping[G, Totals[K]]
+    ) -> Mapping[G, Mapping[K, tuple[float, ...]]]:
         """Add what was counted so far.
 
         Args:
             now: seconds, CLOCK_MONOTONIC.
-            totals: counter → its value, never falling while it is there; kept, and so not to be
-                changed afterwards.
+            totals: group → counter → its values, never falling while it is there; kept, and so
+                not to be changed afterwards.
 
         Returns:
-            counter → per second, since the oldest sample of the window; empty as long as there
-            is none that is half a second old. A counter that is new began at 0.
+            group → counter → per second, value by value, since the kept sample that is half a
+            minute old or less; a group or counter that stood still is left out, and so is
+            everything as long as no sample is half a second old. A counter that is new began
+            at 0.
         """
-        samples = self._samples
-        while len(samples) > 1 and now - samples[1][0] >= _WINDOW_SECONDS:
-            samples.popleft()
-        rates: dict[K, float] = {}
-        if samples and (seconds := now - samples[0][0]) >= _MIN_SECONDS:
-            before = samples[0][1]
+        kept = self._kept
+        if len(kept) > 1 and now - kept[1][0] >= _WINDOW_SECONDS / 2:
+            del kept[0]
+        rates: dict[G, dict[K, tuple[float, ...]]] = {}
+        if kept and (seconds := now - kept[0][0]) >= _MIN_SECONDS:
+            before = kept[0][1]
             rates = {
-                key: max(count - before.get(key, 0), 0) / seconds for key, count in totals.items()
+                group: moved
+                for group, own in totals.items()
+                if (moved := _moved(before.get(group, {}), own, seconds))
             }
-        if not samples or now - samples[-1][0] >= _MIN_APART_SECONDS:
-            samples.append((now, totals))
+        if not kept or now - kept[-1][0] >= _WINDOW_SECONDS / 2:
+            kept.append((now, totals))
         return rates
+
+
+def _moved(before: Totals[K], now: Totals[K], seconds: float) -> dict[K, tuple[float, ...]]:
+    if before == now:
+        return {}
+    moved = {}
+    for key, values in now.items():
+        old = before.get(key, (0,) * len(values))
+        if old != values:
+            moved[key] = tuple(
+                max(value - earlier, 0) / seconds
+                for value, earlier in zip(values, old, strict=True)
+            )
+    return moved

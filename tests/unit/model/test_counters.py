@@ -44,6 +44,20 @@ def test_sums_do_not_touch_their_neighbours() -> None:
     assert list(Counters(added, LAYOUT)["io"]) == [0, largest]
 
 
+def test_only_what_is_not_zero() -> None:
+    """Of an array, by its own index; and the rows of one that is made of several."""
+    counters = Counters(total(0, 2, 3, 0, 0, 6), LAYOUT)
+    assert counters.nonzero("exits") == [(1, 2), (2, 3)]
+    assert counters.nonzero("halts") == []
+    assert counters.nonzero("io") == [(1, 6)]
+    rows = {name: [(n, [*row]) for n, row in counters.rows(name, 1)] for name in LAYOUT.arrays}
+    assert rows == {"exits": [(1, [2]), (2, [3])], "halts": [], "io": [(1, [6])]}
+    assert [(n, [*row]) for n, row in counters.rows("io", 2)] == [(0, [0, 6])]
+    assert [
+        (n, [*row]) for n, row in Counters(total(1, 0, 7, 0, 0, 0), LAYOUT).rows("exits", 3)
+    ] == [(0, [1, 0, 7])]
+
+
 def test_an_unknown_array() -> None:
     """A name that the C does not have is an error, never zero."""
     with pytest.raises(KeyError, match="ecits"):

@@ -3,7 +3,7 @@
 
 import pytest
 
-from kvmexporter.model.histogram import Histogram, from_words, split_words, upper_bound_seconds
+from kvmexporter.model.histogram import Histogram, from_words, upper_bound_seconds
 
 BUCKETS = 24
 
@@ -83,9 +83,5 @@ def test_distributions_of_other_shapes_are_not_mixed() -> None:
 
 
 def test_from_the_words_of_the_c() -> None:
-    """The buckets, then the sum; several in a row."""
+    """The buckets, then the sum."""
     assert from_words([1, 2, 3, 40]) == Histogram((1, 2, 3), 40)
-    assert split_words([1, 2, 30, 0, 0, 0, 4, 5, 60], 2) == {
-        0: Histogram((1, 2), 30),
-        2: Histogram((4, 5), 60),
-    }

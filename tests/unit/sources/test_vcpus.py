@@ -13,6 +13,7 @@ from tests.unit.near_places import NearPlaces
 from tests.unit.vcpu_records import (
     MemoryMap,
     kernel_map,
+    layout_of_counters,
     live_key,
     no_kernel_maps,
     record,
@@ -153,6 +154,21 @@ def test_many_threads(threads: Threads) -> None:
     assert counted[VM].vcpus == 211
     by_vcpu = {number: one["exits"][1] for number, one in counted[VM].by_vcpu.items()}
     assert by_vcpu == {tid: tid for tid in range(211)}
+
+
+def test_every_counter_counts_wherever_it_lies(threads: Threads) -> None:
+    """The first and the last of each array, each alone in its record: none is cut off."""
+    layout = layout_of_counters()
+    tid = 500
+    expected: dict[str, dict[int, int]] = {}
+    for name, (_, count) in layout.arrays.items():
+        for index in {0, count // 2, count - 1}:
+            tid += 1
+            expected.setdefault(name, {})[index] = tid
+            made = record(VM.pid, CREATED_NS, tid, Isa.VMX, 0, tid, **{name: {index: tid}})
+            threads.keep(tid, made)
+    counted = threads.read()[VM].counters
+    assert {name: dict(counted.nonzero(name)) for name in layout.arrays} == expected
 
 
 def test_the_isa_is_that_of_any_thread_that_has_exited(threads: Threads) -> None:
