@@ -7,8 +7,7 @@ from typing import Any
 from kvmexporter import sampler
 from kvmexporter.collector import Collector
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.metrics import Kind, Metric
-from kvmexporter.model.serving import RARE_BELOW
+from kvmexporter.model.metrics import RARE_BELOW, Kind, Metric
 from kvmexporter.registry import COLLECTORS
 
 _UNITS = ("seconds", "bytes", "ratio", "hertz")

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from kvmexporter.collector import PER_VCPU, Collector, Cycle
 from kvmexporter.model.exits import VmExits, exits_by_reason, vm_exits
-from kvmexporter.model.metrics import Family, Kind, Metric, new_sample
+from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.needs import COUNTING, COUNTING_WELL
 
 _BUCKETS, _RARE = "exits.buckets", "exits.rare"
@@ -152,20 +152,14 @@ class ExitsCollector(Collector[list[ExitsSample]]):
         result = {metric: Family(metric) for metric in self.metrics}
         for one in sample:
             vm, exits = one.vm, one.exits
-            result[EXITS].samples += [
-                new_sample(((vm, reason, exit_class), count))
-                for (reason, exit_class), count in exits.exits.items()
-            ]
+            result[EXITS].count((vm,), exits.exits)
             for exit_class, times in exits.handling.items():
                 result[HANDLING].add(times, vm, exit_class)
             if exits.stall.count:
                 result[STALL].add(exits.stall, vm)
             for reason, count in exits.userspace.items():
                 result[USERSPACE_EXITS].add(count, vm, reason)
-            result[MSR_ACCESSES].samples += [
-                new_sample(((vm, msr, direction), count))
-                for (msr, direction), count in exits.msrs.items()
-            ]
+            result[MSR_ACCESSES].count((vm,), exits.msrs)
             for hypercall, count in exits.hypercalls.items():
                 result[HYPERCALLS].add(count, vm, hypercall)
             for kind, count in exits.interrupts.items():

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from kvmexporter.collector import Collector, Cycle
 from kvmexporter.model.io import VmIo, vm_kicks
-from kvmexporter.model.metrics import Family, Kind, Metric, new_sample
+from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.needs import COUNTING, COUNTING_WELL, LIBVIRT, QMP
 
 _RARE = "io.rare"
@@ -83,10 +83,7 @@ class IoCollector(Collector[list[IoSample]]):
         exits, handling, kicks = Family(IO_EXITS), Family(IO_HANDLING), Family(KICKS)
         for one in sample:
             for target, accesses in one.io.exits.items():
-                of_target = (one.vm, *target)
-                exits.samples += [
-                    new_sample(((*of_target, *how), count)) for how, count in accesses.items()
-                ]
+                exits.count((one.vm, *target), accesses)
             for target, times in one.io.handling.items():
                 handling.add(times, one.vm, target.device, target.path)
             for (device, queue), count in one.kicks.items():

@@ -5,15 +5,19 @@ A collector declares its metrics once; the exposition, `docs/metrics.md`, the
 dashboards' checks and `dump` all read that declaration.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from kvmexporter.model.histogram import Histogram
 
 Value = int | float | Histogram
+Labels = TypeVar("Labels", bound=tuple[str, ...])
+
+RARE_BELOW = 1000
+"""Kinds of events of which there were fewer are rare: most have happened while a guest booted."""
 
 
 class Kind(StrEnum):
@@ -83,13 +87,16 @@ class Family:
     Attributes:
         metric: the declaration.
         samples: what was added, in order.
+        rare: VM → its events of rare kinds, added up, where a counter leaves such kinds out.
     """
 
-    __slots__ = ("_labels", "metric", "samples")
+    __slots__ = ("_labels", "_leaves_out", "metric", "rare", "samples")
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.samples: list[Sample] = []
+        self.rare: dict[str, float] = {}
+        self._leaves_out = bool(metric.rare) and metric.kind is Kind.COUNTER
         self._labels = len(metric.labels)
 
     def add(self, value: Value, *labels: str) -> None:
@@ -101,6 +108,24 @@ class Family:
         if len(labels) != self._labels:
             raise ValueError(f"{self.metric.name} has {self.metric.labels}, got {labels}")
         self.samples.append(new_sample((labels, value)))
+        if self._leaves_out and not isinstance(value, Histogram):
+            self._note_rare(labels[0], [value])
+
+    def count(self, first: tuple[str, ...], counts: Mapping[Labels, int]) -> None:
+        """Add a VM's events, by kind.
+
+        Args:
+            first: the first labels of all of them, the VM's name before all others.
+            counts: the other labels → events.
+        """
+        self.samples += [new_sample(((*first, *rest), count)) for rest, count in counts.items()]
+        if self._leaves_out:
+            self._note_rare(first[0], counts.values())
+
+    def _note_rare(self, vm: str, values: Iterable[float]) -> None:
+        # Here, where they are at hand: to look at all of them once more takes longer than all this.
+        if rare := sum([value for value in values if value < RARE_BELOW]):
+            self.rare[vm] = self.rare.get(vm, 0) + rare
 
 
 def families(metrics: Sequence[Metric]) -> list[Family]:

@@ -7,10 +7,7 @@ By default a VM with five devices has at most 150 series. Other views show all t
 from collections.abc import Collection, Iterable
 
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.metrics import Family, Kind, Metric, Sample, Value
-
-RARE_BELOW = 1000
-"""Kinds of events of which there were fewer are rare: most have happened while a guest booted."""
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Sample, Value
 
 UNSERVED = Metric(
     "kvm_vm_unserved_events",
@@ -43,15 +40,9 @@ def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:
     """How much of each counter is not served for being rare, so that its sums stay whole."""
     result = Family(UNSERVED)
     for family in families:
-        metric = family.metric
-        if not metric.rare or metric.rare in extras or metric.kind is Kind.HISTOGRAM:
-            continue
-        rare: dict[str, float] = {}
-        for labels, value in family.samples:
-            if value < RARE_BELOW:  # type: ignore[operator] # no histograms
-                rare[labels[0]] = rare.get(labels[0], 0) + value  # type: ignore[operator]
-        for vm, events in rare.items():
-            result.add(events, vm, metric.name)
+        if family.metric.rare not in extras:
+            for vm, events in family.rare.items():
+                result.add(events, vm, family.metric.name)
     return result
 
 

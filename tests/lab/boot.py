@@ -49,6 +49,9 @@ class Boot:
     memory_mib: int = 2560
     tsc: str | None = None
     """Value of the kernel's `tsc=` parameter; by default it distrusts the emulated TSC."""
+    counting: bool = False
+    """Whether time goes by with instructions, a nanosecond each: what runs there is measured
+    exactly, whatever else this machine does, and takes several times as long."""
 
     def qemu(self) -> list[str]:
         """Return QEMU's command line."""
@@ -63,7 +66,7 @@ class Boot:
             emulator(), "-name", "kvmexporter-lab", "-nodefaults", "-display", "none",
             "-no-user-config", "-no-reboot", "-machine", "q35",
             "-cpu", "EPYC-v3,+svm,+npt,check=off",
-            "-accel", "tcg,thread=multi,tb-size=512",
+            *self._accelerator(),
             "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
             "-kernel", str(vmlinux(self.kernel)), "-initrd", str(host_initramfs(self.kernel)),
             "-append", " ".join(append),
@@ -80,6 +83,11 @@ class Boot:
             command += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         command += ["-fsdev", f"local,id=results,path={self.results},security_model=none"]
         return [*command, "-device", "virtio-9p-pci,fsdev=results,mount_tag=results"]
+
+    def _accelerator(self) -> list[str]:
+        if self.counting:
+            return ["-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0,sleep=off"]
+        return ["-accel", "tcg,thread=multi,tb-size=512"]
 
 
 def _prepare(boot: Boot, command: list[str], timeout: float) -> None:
@@ -167,6 +175,9 @@ def main() -> None:
     )
     parser.add_argument("--kernel", default="6.12", help="6.1, 6.12, … or newest (default: 6.12)")
     parser.add_argument("--tsc", help="the host kernel's tsc= parameter, for example reliable")
+    parser.add_argument(
+        "--count-instructions", action="store_true", help="let each take a nanosecond"
+    )
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=2560, metavar="MIB")
     parser.add_argument("--timeout", type=float, default=1200, metavar="SECONDS")
@@ -180,7 +191,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = kernel(args.kernel)
     results = (args.results or _TREE / "lab-results" / found.series).resolve()
-    boot = Boot(found, results, args.cpus, args.memory, args.tsc)
+    boot = Boot(found, results, args.cpus, args.memory, args.tsc, args.count_instructions)
     if args.prepare:
         boot.qemu()
         guest_initramfs(found)

@@ -3,8 +3,8 @@
 
 import pytest
 
-from kvmexporter.model.metrics import Kind, Metric, Value
-from kvmexporter.model.serving import RARE_BELOW, UNSERVED, has_buckets, served, unserved
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
+from kvmexporter.model.serving import UNSERVED, has_buckets, served, unserved
 from tests.unit.snapshots import family, histogram
 
 EXTRA = Metric("kvm_vm_test_total", Kind.COUNTER, "Tests.", ("vm",), extra="test.more")
@@ -52,15 +52,18 @@ def test_what_is_rare_is_left_out_until_it_is_not() -> None:
 
 def test_what_is_left_out_is_told() -> None:
     """By VM and counter, so that the sums stay whole; nothing of what is served counts twice."""
-    given: dict[tuple[str, ...], Value] = {
-        ("web", "one"): 1, ("web", "nearly"): 999, ("web", "often"): 5003, ("db", "some"): 97,
-    }  # fmt: skip
-    families = [family(RARE, given), family(TIMES, {("web",): histogram({3: 5}, 7)})]
+    counted = Family(RARE)
+    counted.count(("web",), {("one",): 1, ("often",): 5003})
+    counted.count(("web",), {("nearly",): 999})
+    counted.count(("db",), {("some",): 97})
+    counted.count(("mail",), {("often",): 1009})
+    counted.add(3, "db", "one by itself")
+    families = [counted, family(TIMES, {("web",): histogram({3: 5}, 7)})]
     told = unserved(families, ())
     assert told.metric is UNSERVED
     assert {one.labels: one.value for one in told.samples} == {
         ("web", "kvm_vm_kind_total"): 1000,
-        ("db", "kvm_vm_kind_total"): 97,
+        ("db", "kvm_vm_kind_total"): 100,
     }
     assert not unserved(families, ("test.rare",)).samples
 
