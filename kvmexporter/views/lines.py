@@ -14,7 +14,7 @@ from operator import itemgetter
 from prometheus_client.utils import floatToGoString
 
 from kvmexporter.model.histogram import Histogram, shown_bounds
-from kvmexporter.model.metrics import Family, Kind, Metric, Sample
+from kvmexporter.model.metrics import Family, Kind, Metric, Sample, Value
 from kvmexporter.model.serving import has_buckets, served
 from kvmexporter.units import ns_to_seconds
 
@@ -131,11 +131,7 @@ def _escaped(label: str) -> str:
 
 
 def _number_lines(metric: Metric, samples: list[Sample]) -> str:
-    rows = []
-    for _, value in samples:
-        if isinstance(value, Histogram):
-            raise TypeError(f"{metric.name}: {value!r} is no number")
-        rows.append((_number(value),))
+    rows = [(_number(value),) for _, value in samples]
     return _template(metric.name, metric.labels).fill(samples, rows)
 
 
@@ -179,12 +175,14 @@ def _bounds(buckets: int) -> tuple[tuple[int, str], ...]:
     return tuple((bucket, _number(bound)) for bucket, bound in shown_bounds(buckets))
 
 
-def _number(value: float) -> str:
-    if 0 <= value < _PLAIN_BELOW:
-        if type(value) is int:
-            return f"{value}.0"
-        if type(value) is float:
-            return repr(value)
+def _number(value: Value) -> str:
+    # The type first: most are small counts, and there are tens of thousands of them.
+    if type(value) is int and 0 <= value < _PLAIN_BELOW:
+        return f"{value}.0"
+    if isinstance(value, Histogram):
+        raise TypeError(f"{value!r} is no number")
+    if type(value) is float and 0 <= value < _PLAIN_BELOW:
+        return repr(value)
     if value == inf:
         return "+Inf"
     text: str = floatToGoString(value)  # type: ignore[no-untyped-call] # it has no hints

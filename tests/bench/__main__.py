@@ -17,6 +17,7 @@ from tests.bench import (
     budgets,
     contenders,
     events,
+    instructions,
     losses,
     machine,
     report,
@@ -36,6 +37,20 @@ def _scrapes(sizes: list[int]) -> list[scrape.Cost]:
         subprocess.run([*namespace, *command], check=True, stdout=subprocess.DEVNULL)
         found = json.loads(Path(output.name).read_text())
     return [scrape.Cost(**one) for one in found]
+
+
+def _exits() -> list[instructions.ExitCost]:
+    """What exits cost on a host with SVM: the lab's, which this one boots."""
+    results = Path("lab-results/bench").resolve()
+    output = results / "instructions.json"
+    module = [sys.executable, "-m"]
+    boot = [*module, "tests.lab.boot", "--kernel", "6.12", "--tsc", "reliable"]
+    command = [*module, "tests.bench.instructions", str(output)]
+    subprocess.run(
+        [*boot, "--count-instructions", "--results", str(results), "--", *command],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return [instructions.ExitCost(**one) for one in json.loads(output.read_text())]
 
 
 def main() -> int:
@@ -64,13 +79,18 @@ def main() -> int:
     neighbour = node_exporter()
     console.print(f"scrapes of {sizes} VMs")
     scrapes = _scrapes(sizes)
+    exits = []
+    if not options.quick:
+        console.print("instructions of an exit, in the lab")
+        exits = _exits()
     verdicts = [
         *budgets.of_events(costs), *budgets.of_losses(lost), *budgets.of_scrapes(scrapes),
         *budgets.of_start(started),
     ]  # fmt: skip
     tables = [
         report.of_verdicts(verdicts), report.of_machine(watch.quiet(), lost),
-        report.of_events(costs), report.of_losses(lost, neighbour), report.of_start(started),
+        report.of_events(costs), *report.of_exits(exits), report.of_losses(lost, neighbour),
+        report.of_start(started),
         *report.of_scrapes(scrapes),
     ]  # fmt: skip
     report.show(tables, console)

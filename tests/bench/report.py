@@ -13,6 +13,7 @@ from rich.table import Table
 from tests.bench.budgets import Verdict
 from tests.bench.contenders import BPFTRACE, CONTENDERS, NOTHING
 from tests.bench.events import EventCost
+from tests.bench.instructions import ExitCost
 from tests.bench.losses import Loss
 from tests.bench.machine import Quiet
 from tests.bench.peers.neighbours import MISSES, Neighbour
@@ -124,6 +125,28 @@ def of_events(costs: Sequence[EventCost]) -> Rows:
             for one in costs
         ),
     )
+
+
+def of_exits(costs: Sequence[ExitCost]) -> list[Rows]:
+    """Instructions of an exit, by program and in all."""
+    if not costs:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for cost in costs:
+        rows += [
+            (cost.operation, event, *(f"{each:.0f}" for each in each_of))
+            for event, each_of in cost.events.items()
+        ]
+        whole = (cost.alone, cost.with_ours, cost.with_hash)
+        rows.append((cost.operation, "the whole exit", *(f"{each:.0f}" for each in whole)))
+    return [
+        Rows(
+            "Instructions of an exit, with SVM: of a program, its account of 46 included, beside an "
+            "empty one; of the whole, without that account, beside nothing attached",
+            ("operation", "of", "empty, nothing", "kvmexporter", "per-CPU hash"),
+            tuple(rows),
+        )
+    ]
 
 
 def of_losses(losses: Sequence[Loss], neighbour: Neighbour) -> Rows:
