@@ -141,8 +141,8 @@ def of_exits(costs: Sequence[ExitCost]) -> list[Rows]:
         rows.append((cost.operation, "the whole exit", *(f"{each:.0f}" for each in whole)))
     return [
         Rows(
-            "Instructions of an exit, with SVM: of a program, its account of 46 included, beside an "
-            "empty one; of the whole, without that account, beside nothing attached",
+            "Instructions of an exit, with SVM: of a program, its account of 46 included, beside "
+            "an empty one; of the whole, without that account, beside nothing attached",
             ("operation", "of", "empty, nothing", "kvmexporter", "per-CPU hash"),
             tuple(rows),
         )
