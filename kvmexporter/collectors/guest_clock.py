@@ -10,23 +10,14 @@ from dataclasses import dataclass
 
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
-from kvmexporter.model import clock_findings
-from kvmexporter.model.clocks import (
-    ClocksourceHistory,
-    Clocksources,
-    Steps,
-    Timex,
-    tsc_features,
-)
+from kvmexporter.model import clock_findings, own_clock
 from kvmexporter.model.findings import Finding
 from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.own_clock import OwnClock, OwnClockMetrics
 from kvmexporter.needs import ADJTIMEX, GUEST_ROLE, KERNEL_LOG, PTP_CLOCK, STABLE_CLOCKSOURCE
-from kvmexporter.sources.clocks import read_cost_ns
-from kvmexporter.sources.clocksource_watch import ClocksourceWatch
-from kvmexporter.sources.clocksteps import StepWatcher
 from kvmexporter.sources.hostclocks import HostClocks, HostClockSample
+from kvmexporter.sources.ownclock import OwnClockReader
 from kvmexporter.sources.procstat import steal_ns
-from kvmexporter.sources.timex import TimexReader
 from kvmexporter.units import ns_to_seconds
 
 CLOCKSOURCE = Metric(
@@ -177,32 +168,27 @@ VMCLOCK_MAX = Metric(
 )
 
 
+_OWN = OwnClockMetrics(
+    CLOCKSOURCE, CHANGES, TSC_FEATURE, SYNCHRONIZED, MAX_ERROR, STEPS, STEP_SECONDS, READ_SECONDS
+)
+
+
 @dataclass(frozen=True, slots=True)
 class GuestClockSample:
     """A guest's clocks at one moment; None or empty: not to be had.
 
     Attributes:
-        clocksources: the current and the available ones.
-        history: what became of them.
+        clock: what every system has of them.
         clockevents: CPU → its clock event device.
         features: KVM's paravirtual features → whether.
-        tsc_features: feature → whether.
         host_clocks: what the hypervisor's clocks say.
-        timex: how the clock is disciplined.
-        steps: of CLOCK_REALTIME.
-        read_ns: the cost of a clock_gettime.
         steal_ns: stolen time.
     """
 
-    clocksources: Clocksources | None
-    history: ClocksourceHistory
+    clock: OwnClock
     clockevents: Mapping[int, str]
     features: Mapping[str, bool]
-    tsc_features: Mapping[str, bool]
     host_clocks: HostClockSample
-    timex: Timex | None
-    steps: Steps | None
-    read_ns: float
     steal_ns: int | None
 
 
@@ -221,22 +207,19 @@ class GuestClockCollector(Collector[GuestClockSample]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._timex = TimexReader(sources.system.adjtimex)
-        self._watch: ClocksourceWatch | None = None
-        self._steps: StepWatcher | None = None
+        self._clock: OwnClockReader | None = None
         self._host_clocks: HostClocks | None = None
         if not sources.system.role.guest:
             return
         # Here and not in a sample: privileges may be given up in between.
-        self._watch = ClocksourceWatch(sources.system.sysfs, sources.system.kernel_log())
-        self._steps = sources.system.step_watcher()
+        self._clock = OwnClockReader(sources.system, sources.procfs)
         self._host_clocks = HostClocks(
             sources.system.sysfs, sources.system.devices, sources.system.open_ptp
         )
 
     def close(self) -> None:
         """End the watchers, close the devices."""
-        for owned in (self._watch, self._steps, self._host_clocks):
+        for owned in (self._clock, self._host_clocks):
             if owned:
                 owned.close()
 
@@ -246,59 +229,28 @@ class GuestClockCollector(Collector[GuestClockSample]):
         Raises:
             Unavailable: this is not a guest.
         """
-        if self._watch is None or self._host_clocks is None:
+        if self._clock is None or self._host_clocks is None:
             raise Unavailable(
                 f"this is no KVM guest ({self.sources.system.role.because})",
                 "say --role guest or --role both if it is",
             )
         sources = self.sources
-        try:
-            clocksources: Clocksources | None = self._watch.sample()
-        except Unavailable:
-            clocksources = None
-        try:
-            timex: Timex | None = self._timex.sample()
-        except Unavailable:
-            timex = None
         return GuestClockSample(
-            clocksources=clocksources,
-            history=self._watch.history(),
+            clock=self._clock.sample(),
             clockevents=sources.system.sysfs.clockevents(),
             features=dict(sources.system.role.features),
-            tsc_features=tsc_features(sources.procfs.cpu_flags()),
             host_clocks=self._host_clocks.sample(),
-            timex=timex,
-            steps=self._steps.steps() if self._steps else None,
-            read_ns=read_cost_ns(sources.system.read_clock),
             steal_ns=steal_ns(sources.procfs.root, sources.procfs.ticks_per_second),
         )
 
     def families(self, sample: GuestClockSample) -> Iterable[Family]:
         """One series of each, and what the system does not tell left out."""
         result = {metric: Family(metric) for metric in self.metrics}
-        if sample.clocksources:
-            current = sample.clocksources.current
-            for name in sample.clocksources.available:
-                result[CLOCKSOURCE].add(1, name, "current" if name == current else "available")
-        for (before, after), count in sample.history.changes.items():
-            result[CHANGES].add(count, before, after)
+        own_clock.add(result, _OWN, sample.clock)
         for device in dict.fromkeys(sample.clockevents.values()):
             result[CLOCKEVENT].add(1, device)
-        for metric, features in (
-            (FEATURE, sample.features),
-            (TSC_FEATURE, sample.tsc_features),
-        ):
-            for feature, has in features.items():
-                result[metric].add(int(has), feature)
-        if sample.timex:
-            result[SYNCHRONIZED].add(int(sample.timex.synchronized))
-            if sample.timex.max_error_ns is not None:
-                result[MAX_ERROR].add(ns_to_seconds(sample.timex.max_error_ns))
-        if sample.steps:
-            result[STEPS].add(sample.steps.count)
-            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.forward_ns), "forward")
-            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.backward_ns), "backward")
-        result[READ_SECONDS].add(ns_to_seconds(sample.read_ns))
+        for feature, has in sample.features.items():
+            result[FEATURE].add(int(has), feature)
         if sample.steal_ns is not None:
             result[STEAL].add(ns_to_seconds(sample.steal_ns))
         _add_host_clocks(result, sample.host_clocks)
@@ -306,15 +258,16 @@ class GuestClockCollector(Collector[GuestClockSample]):
 
     def findings(self, sample: GuestClockSample) -> Iterable[Finding]:
         """What should not be so in a guest."""
-        if sample.clocksources:
-            yield from clock_findings.guest_clocksource(sample.clocksources, sample.features)
+        own = sample.clock
+        if own.clocksources:
+            yield from clock_findings.guest_clocksource(own.clocksources, sample.features)
         yield from clock_findings.guest_clockevents(sample.clockevents)
         # Where this is a host too, the same clock was judged as the host's already.
         if not self.sources.system.role.host:
-            if sample.timex:
-                yield from clock_findings.synchronization(sample.timex, "guest")
-            if sample.steps:
-                yield from clock_findings.stepped(sample.steps, "guest")
+            if own.timex:
+                yield from clock_findings.synchronization(own.timex, "guest")
+            if own.steps:
+                yield from clock_findings.stepped(own.steps, "guest")
         clocks = sample.host_clocks
         for (source, _), offset in clocks.offsets.items():
             yield from clock_findings.guest_offset(source, offset)

@@ -10,24 +10,15 @@ from dataclasses import dataclass
 
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
-from kvmexporter.model import clock_findings
-from kvmexporter.model.clocks import (
-    ClocksourceHistory,
-    Clocksources,
-    Drift,
-    PtpDevice,
-    Steps,
-    Timex,
-    tsc_features,
-)
+from kvmexporter.model import clock_findings, own_clock
+from kvmexporter.model.clocks import Drift, PtpDevice, Timex
 from kvmexporter.model.findings import Finding
 from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.own_clock import OwnClock, OwnClockMetrics
 from kvmexporter.needs import ADJTIMEX, HOST_ROLE, KERNEL_LOG, STABLE_CLOCKSOURCE
-from kvmexporter.sources.clocks import DriftWindow, read_clocks, read_cost_ns
-from kvmexporter.sources.clocksource_watch import ClocksourceWatch
-from kvmexporter.sources.clocksteps import StepWatcher
+from kvmexporter.sources.clocks import DriftWindow, read_clocks
 from kvmexporter.sources.cpuid import tsc_hz
-from kvmexporter.sources.timex import TimexReader
+from kvmexporter.sources.ownclock import OwnClockReader
 from kvmexporter.units import ns_to_seconds
 
 # What decides over guests' clocks, timers and halts, by module; other parameters are
@@ -196,33 +187,26 @@ PTP = Metric(
 )
 
 
+_OWN = OwnClockMetrics(
+    CLOCKSOURCE, CHANGES, TSC_FEATURE, SYNCHRONIZED, MAX_ERROR, STEPS, STEP_SECONDS, READ_SECONDS
+)
+
+
 @dataclass(frozen=True, slots=True)
 class TimekeepingSample:
     """The host's clocks at one moment; None or empty: not to be had.
 
     Attributes:
-        clocksources: the current and the available ones.
-        history: what became of them.
-        tsc_features: feature → whether.
+        clock: what every system has of them.
         tsc_hz: the counter's frequency.
-        timex: how the clock is disciplined.
-        rejected: readings left out so far.
-        steps: of CLOCK_REALTIME.
         drift: of clock → against CLOCK_MONOTONIC_RAW.
-        read_ns: the cost of a clock_gettime.
         parameters: (module, parameter) → value.
         ptp_devices: PTP clocks.
     """
 
-    clocksources: Clocksources | None
-    history: ClocksourceHistory
-    tsc_features: Mapping[str, bool]
+    clock: OwnClock
     tsc_hz: int | None
-    timex: Timex | None
-    rejected: int
-    steps: Steps | None
     drift: Drift | None
-    read_ns: float
     parameters: Mapping[tuple[str, str], int]
     ptp_devices: tuple[PtpDevice, ...]
 
@@ -242,24 +226,19 @@ class TimekeepingCollector(Collector[TimekeepingSample]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._timex = TimexReader(sources.system.adjtimex)
         self._drift = DriftWindow()
-        self._watch: ClocksourceWatch | None = None
-        self._steps: StepWatcher | None = None
+        self._clock: OwnClockReader | None = None
         self._tsc_hz: int | None = None
         if not sources.system.role.host:
             return
         # Here and not in a sample: privileges may be given up in between.
-        self._watch = ClocksourceWatch(sources.system.sysfs, sources.system.kernel_log())
-        self._steps = sources.system.step_watcher()
+        self._clock = OwnClockReader(sources.system, sources.procfs)
         self._tsc_hz = tsc_hz(sources.system.cpuid) if sources.system.cpuid else None
 
     def close(self) -> None:
         """End the watchers."""
-        if self._watch:
-            self._watch.close()
-        if self._steps:
-            self._steps.close()
+        if self._clock:
+            self._clock.close()
 
     def sample(self, cycle: Cycle) -> TimekeepingSample:  # noqa: ARG002 - nothing is shared
         """Read all clocks.
@@ -267,34 +246,20 @@ class TimekeepingCollector(Collector[TimekeepingSample]):
         Raises:
             Unavailable: this is not a host.
         """
-        if self._watch is None:
+        if self._clock is None:
             raise Unavailable(
                 f"this is no KVM host ({self.sources.system.role.because})",
                 "say --role host or --role both if it is",
             )
         sources = self.sources
         reading = read_clocks(sources.system.read_clock)
-        try:
-            clocksources: Clocksources | None = self._watch.sample()
-        except Unavailable:
-            clocksources = None
-        try:
-            timex: Timex | None = self._timex.sample()
-        except Unavailable:
-            timex = None
         return TimekeepingSample(
-            clocksources=clocksources,
-            history=self._watch.history(),
-            tsc_features=tsc_features(sources.procfs.cpu_flags()),
-            tsc_hz=self._watch.tsc_hz or self._tsc_hz,
-            timex=timex,
-            rejected=self._timex.rejected,
-            steps=self._steps.steps() if self._steps else None,
+            clock=self._clock.sample(),
+            tsc_hz=self._clock.tsc_hz or self._tsc_hz,
             drift=self._drift.observe(
                 reading.monotonic_raw_ns,
                 {"realtime": reading.realtime_ns, "monotonic": reading.monotonic_ns},
             ),
-            read_ns=read_cost_ns(sources.system.read_clock),
             parameters={
                 (module, parameter): value
                 for module, wanted in _PARAMETERS.items()
@@ -308,31 +273,20 @@ class TimekeepingCollector(Collector[TimekeepingSample]):
     def families(self, sample: TimekeepingSample) -> Iterable[Family]:
         """One series of each, and what the system does not tell left out."""
         result = {metric: Family(metric) for metric in self.metrics}
-        if sample.clocksources:
-            current = sample.clocksources.current
-            for name in sample.clocksources.available:
-                result[CLOCKSOURCE].add(1, name, "current" if name == current else "available")
-        for (before, after), count in sample.history.changes.items():
-            result[CHANGES].add(count, before, after)
-        result[WATCH].add(1, sample.history.watched_by)
-        for name, reason in sample.history.unstable.items():
+        own_clock.add(result, _OWN, sample.clock)
+        history, timex = sample.clock.history, sample.clock.timex
+        result[WATCH].add(1, history.watched_by)
+        for name, reason in history.unstable.items():
             result[UNSTABLE].add(1, name, reason)
-        for feature, has in sample.tsc_features.items():
-            result[TSC_FEATURE].add(int(has), feature)
         if sample.tsc_hz is not None:
             result[TSC_FREQUENCY].add(sample.tsc_hz)
-        if sample.timex:
-            _add_timex(result, sample.timex)
-        result[REJECTED].add(sample.rejected)
-        if sample.steps:
-            result[STEPS].add(sample.steps.count)
-            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.forward_ns), "forward")
-            result[STEP_SECONDS].add(ns_to_seconds(sample.steps.backward_ns), "backward")
+        if timex:
+            _add_timex(result, timex)
+        result[REJECTED].add(sample.clock.rejected)
         if sample.drift:
             for clock, ratio in sample.drift.ratios.items():
                 result[DRIFT].add(ratio, clock)
             result[DRIFT_WINDOW].add(ns_to_seconds(sample.drift.window_ns))
-        result[READ_SECONDS].add(ns_to_seconds(sample.read_ns))
         for (module, parameter), value in sample.parameters.items():
             result[PARAMETER].add(value, module, parameter)
         for device in sample.ptp_devices:
@@ -341,25 +295,24 @@ class TimekeepingCollector(Collector[TimekeepingSample]):
 
     def findings(self, sample: TimekeepingSample) -> Iterable[Finding]:
         """What should not be so on a host."""
-        if sample.clocksources:
+        clock = sample.clock
+        if clock.clocksources:
             yield from clock_findings.host_clocksource(
-                sample.clocksources, sample.history, sample.tsc_features
+                clock.clocksources, clock.history, clock.tsc_features
             )
-        yield from clock_findings.host_tsc(sample.tsc_features)
-        if sample.timex:
-            yield from clock_findings.synchronization(sample.timex, "host")
-        if sample.steps:
-            yield from clock_findings.stepped(sample.steps, "host")
+        yield from clock_findings.host_tsc(clock.tsc_features)
+        if clock.timex:
+            yield from clock_findings.synchronization(clock.timex, "host")
+        if clock.steps:
+            yield from clock_findings.stepped(clock.steps, "host")
 
 
 def _add_timex(result: Mapping[Metric, Family], timex: Timex) -> None:
     for metric, ns in (
         (OFFSET, timex.offset_ns),
         (ESTIMATED_ERROR, timex.estimated_error_ns),
-        (MAX_ERROR, timex.max_error_ns),
     ):
         if ns is not None:
             result[metric].add(ns_to_seconds(ns))
-    result[SYNCHRONIZED].add(int(timex.synchronized))
     result[FREQUENCY].add(timex.frequency_ratio)
     result[TAI_OFFSET].add(timex.tai_offset)
