@@ -74,9 +74,13 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
         """
         vm_of, idle = self._taps(cycle)
         if not vm_of:
+            if self.sources.system.taps.hides_some:
+                raise Unavailable(
+                    "no VM has a tap device that can be seen",
+                    "start as root or with CAP_SYS_PTRACE if VMs have taps",
+                )
             raise Unavailable(
-                "no VM has a tap device that can be seen",
-                "start as root or with CAP_SYS_PTRACE if VMs have taps",
+                "no VM has a tap device", "nothing is to be done where none is meant to have one"
             )
         roles = dict.fromkeys(vm_of, "tap")
         uplinks = {}

@@ -25,15 +25,16 @@ CPU_MODEL_BASELINE = Rule(
     "cpu-model-baseline",
     "A VM has a processor of the lowest common denominator",
     (Severity.WARNING,),
-    "the guest sees neither AES, AVX, PCID nor the TSC-deadline timer of the host, so that "
-    "encryption, page table changes and timers are several times as expensive",
+    "but for what its command line adds by name, the guest sees neither AES, AVX, PCID nor the "
+    "TSC-deadline timer of the host: encryption, page table changes and timers are several times "
+    "as expensive",
     qemu_and_libvirt(
         "-cpu host, or a named model of the host's generation", "<cpu mode='host-passthrough'/>"
     ),
 )
 HOST_WITHOUT_VIRTUALIZATION = Rule(
     "host-without-virtualization",
-    "The host's processor shows neither VT-x nor SVM",
+    "KVM cannot be used: the host's processor shows neither VT-x nor SVM",
     (Severity.CRITICAL,),
     "without them KVM has nothing to run guests on, and QEMU emulates every instruction",
     (

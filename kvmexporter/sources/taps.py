@@ -42,7 +42,10 @@ def taps(procfs: Path, pid: int) -> Mapping[int, str]:
         pid: the process.
 
     Returns:
-        nothing of a process that is gone, or whose descriptors may not be seen.
+        nothing of a process that is gone.
+
+    Raises:
+        PermissionError: its descriptors may not be seen.
     """
     found: dict[int, str] = {}
     directory = procfs / str(pid)
@@ -53,7 +56,7 @@ def taps(procfs: Path, pid: int) -> Mapping[int, str]:
                     found[int(entry.name)] = name
                     if len(found) == _MAX_TAPS:
                         break
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (FileNotFoundError, ProcessLookupError):
         return {}
     return found
 
@@ -110,13 +113,24 @@ class Taps:
         self._procfs = procfs
         self._monotonic = monotonic
         self._known: dict[int, tuple[float, Mapping[int, str]]] = {}
+        self._hidden: set[int] = set()
+
+    @property
+    def hides_some(self) -> bool:
+        """Whether the descriptors of a process may not be seen."""
+        return bool(self._hidden)
 
     def of(self, pid: int) -> Mapping[int, str]:
         """Descriptor → name of the tap devices of a process, at most a minute old."""
         now = self._monotonic()
         known = self._known.get(pid)
         if known is None or now - known[0] >= _FRESH_SECONDS:
-            found = taps(self._procfs, pid)
+            found: Mapping[int, str] = {}
+            self._hidden.discard(pid)
+            try:
+                found = taps(self._procfs, pid)
+            except PermissionError:
+                self._hidden.add(pid)
             # Once privileges are given up, what was seen before is all that there is.
             known = now, found or (known[1] if known else {})
             self._known[pid] = known
@@ -125,3 +139,4 @@ class Taps:
     def keep(self, pids: Collection[int]) -> None:
         """Forget all other processes."""
         self._known = {pid: known for pid, known in self._known.items() if pid in pids}
+        self._hidden &= set(pids)

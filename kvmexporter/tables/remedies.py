@@ -58,8 +58,9 @@ REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
         "container": _HOST_PRIVILEGED,
     },
     "tracepoints": {
-        "": "modprobe kvm; a newer kernel has the ones that are still lacking",
-        "container": "modprobe kvm on the host",
+        "": "see to bpf first, if that is not ok; modprobe kvm; a newer kernel has the ones that "
+        "are still lacking",
+        "container": "see to bpf first, if that is not ok; modprobe kvm on the host",
     },
     "debugfs": {
         "": "mount -t debugfs nodev /sys/kernel/debug, and start as root or with "

@@ -207,6 +207,17 @@ def test_a_debugfs_that_shows_names_alone(place: Place) -> None:
     assert (verdict.standing, verdict.seen) == (DEGRADED, "/sys/kernel/debug/kvm: Is a directory")
 
 
+def test_a_debugfs_that_nobody_needs(place: Place) -> None:
+    """Where every VMM tells KVM's counters, its absence costs nothing."""
+    tells, silent = vm("vm0", 1), vm("vm1", 2)
+    facts = QemuFacts("7.2.0", (), (), stats={"pf_taken": 7})
+    known = {tells.id: VmAddressing((), (), facts, 1.0, "")}
+    verdict = needs.DEBUGFS.check(replace(place, vms=(tells,), addressing=known))
+    assert (verdict.standing, "not needed" in verdict.seen) == (OK, True)
+    both = needs.DEBUGFS.check(replace(place, vms=(tells, silent), addressing=known))
+    assert both.standing is DEGRADED
+
+
 def test_libvirt(place: Place) -> None:
     """Whose VMs are its own, whether what it says of them is seen, and whether it is asked."""
     domain = LibvirtDomain("web", "u-u", 1)

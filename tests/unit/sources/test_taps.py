@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tap devices of processes, in trees of files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,22 @@ def test_tap_flags(tmp_path: Path, name: str, text: str, expected: TapFlags | No
     place.mkdir(parents=True)
     (place / "tun_flags").write_text(text)
     assert tap_flags(tmp_path, name) == expected
+
+
+def test_what_may_not_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is not the same as nothing, as long as that process is there."""
+    seen = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).parent.name == str(PID):
+            raise PermissionError
+        return seen(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    known = Taps(tmp_path, lambda: 0.0)
+    hides = []
+    for pid in (11, PID):
+        assert known.of(pid) == {}
+        hides.append(known.hides_some)
+    known.keep({11})
+    assert [*hides, known.hides_some] == [False, True, False]
