@@ -2,9 +2,11 @@
 """A snapshot fit to be shown to strangers: names, uuids and addresses replaced.
 
 The same name is replaced by the same word everywhere in a diagnosis, also in the middle of
-a message. Labels whose values the kernel, the processor or a standard chooses are kept; all
-others are taken for names, those of collectors to come included. What guests touched
-(guest-physical addresses, ports, PCI slots) tells nothing of whose they are, and stays.
+a message. Only what tenants and hosts name is a name (`NAMES`): what the kernel, the processor
+or a standard chooses (`HARMLESS`) are words like net and pci, which advice is made of. Every
+label is one or the other; of one that is neither the values are hidden, and no words. What guests
+touched (guest-physical addresses, ports, PCI slots) tells nothing of whose they are, and stays;
+so does what a rule says of all systems alike.
 """
 
 import ipaddress
@@ -18,19 +20,23 @@ from kvmexporter.model.vm import Vm
 from kvmexporter.sampler import CollectorStatus, Snapshot
 from kvmexporter.tables.ioports import LEGACY_REGIONS
 
-# Values that nobody made up for this VM or this host.
+# Labels whose values tenants, their hosts and their guests made up.
+NAMES = frozenset({"vm", "uuid", "device", "nic"})
+# Labels whose values nobody made up for this VM or this host.
 HARMLESS = frozenset(
     {
-        "access", "aio", "available", "backend", "bus", "by", "cache", "class", "clock",
-        "clock_name", "clockevent", "clocksource", "collector", "counter", "cpu",
-        "cpu_model", "direction", "driver", "feature", "from", "handler", "host_clock",
-        "hypercall", "identified_by", "ioeventfd", "kind", "machine", "map", "method",
-        "module", "msix", "msr", "multi_queue", "netdev", "node", "offload", "outcome",
-        "parameter", "path", "pid", "probe", "python", "queue", "queues", "reason", "role",
-        "rule", "severity", "size", "source", "stat", "state", "status", "time_type", "to",
-        "tracepoint", "vcpu", "version", "vmm", "vnet_hdr",
+        "access", "address", "aio", "backend", "bus", "by", "cache", "class", "clock",
+        "clock_name", "clockevent", "clocksource", "collector", "counter", "cpu_model",
+        "direction", "driver", "feature", "from", "handler", "host_clock", "hypercall",
+        "identified_by", "interrupts", "ioeventfd", "kind", "machine", "map", "method", "metric",
+        "module", "msix", "msr", "multi_queue", "netdev", "offload", "operation", "outcome",
+        "parameter", "path", "pid", "python", "queue", "queues", "reason", "role", "rule",
+        "severity", "source", "stat", "state", "status", "time_type", "to", "tracepoint",
+        "transport", "type", "vcpu", "version", "vmm", "vnet_hdr",
     }
 )  # fmt: skip
+# Kinds of names that are looked for in messages.
+_IN_WORDS = NAMES | {"socket"}
 
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I)
 _MAC = re.compile(r"\b(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}\b", re.I)
@@ -94,13 +100,18 @@ class Redaction:
 
     def _compiled(self) -> re.Pattern[str]:
         """Every name seen so far as a whole word, longest first."""
-        names = sorted({name for _, name in self._words}, key=len, reverse=True)
+        found = {name for kind, name in self._words if kind in _IN_WORDS}
+        names = sorted(found, key=len, reverse=True)
         if not names:
             return re.compile(r"(?!)")
         return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
 
     def _of_any_kind(self, name: str) -> str:
-        return next(word for (_, known), word in self._words.items() if known == name)
+        return next(
+            word
+            for (kind, known), word in self._words.items()
+            if known == name and kind in _IN_WORDS
+        )
 
     def _name(self, kind: str, name: str) -> str:
         if not name:
@@ -140,13 +151,12 @@ class Redaction:
         return self._name(label, value.lower() if label == "uuid" else value)
 
     def _finding(self, finding: Finding) -> Finding:
+        # Why it matters and what mends it are the rule's own words, and name nobody.
         return replace(
             finding,
             vm=self._name("vm", finding.vm),
             subject=self.text(finding.subject),
             seen=self.text(finding.seen),
-            matters=self.text(finding.matters),
-            remedy=self.text(finding.remedy),
         )
 
     def _status(self, status: CollectorStatus) -> CollectorStatus:

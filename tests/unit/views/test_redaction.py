@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names, uuids and addresses replaced."""
 
+import ast
 import dataclasses
+import re
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import kvmexporter
 from kvmexporter.collectors.devices import INFO
 from kvmexporter.model.findings import Finding, Severity
 from kvmexporter.model.io import UnknownAddress
 from kvmexporter.model.metrics import Kind, Metric
-from kvmexporter.sampler import Snapshot, State
+from kvmexporter.model.rules import RULES
+from kvmexporter.registry import COLLECTORS
+from kvmexporter.sampler import METRICS, Snapshot, State
+from kvmexporter.tables.remedies import REMEDIES
 from kvmexporter.views import html, json, text
 from kvmexporter.views.exposition import render_openmetrics
-from kvmexporter.views.redaction import Redaction, stable_devices
+from kvmexporter.views.redaction import HARMLESS, NAMES, Redaction, stable_devices
 from tests.unit.snapshots import family, snapshot, status, vm
 
 UUID = "2e3a6a4e-7d3c-4c59-a0b5-9d1c8f6f0a11"
@@ -41,8 +49,9 @@ def customers() -> Snapshot:
             statuses=[status("io", State.FAILED, "acme: no answer from /run/domain-1-acme/x")],
             findings=[
                 Finding(
-                    "r", Severity.INFO, "umbrella", "acme-disk", f"acme is {UUID.upper()}",
-                    "52:54:00:12:34:56 and 10.1.2.3 and fe80::1 see umbrella", "ask 10.1.2.3",
+                    "r", Severity.INFO, "umbrella", "acme-disk",
+                    f"acme is {UUID.upper()}; "
+                    "52:54:00:12:34:56 and 10.1.2.3 and fe80::1 see umbrella", "slow", "ask",
                 )
             ],
         ),
@@ -65,7 +74,7 @@ def test_the_same_name_is_the_same_word_everywhere() -> None:
     assert redacted.families[1].samples[0].labels == ("bridge-1", "bridge")
     (finding,) = redacted.findings
     assert dataclasses.astuple(finding)[2:] == (
-        "vm-2", "device-1", "vm-1 is uuid-1", "mac-1 and ip-1 and ip-2 see vm-2", "ask ip-1",
+        "vm-2", "device-1", "vm-1 is uuid-1; mac-1 and ip-1 and ip-2 see vm-2", "slow", "ask",
     )  # fmt: skip
     assert redacted.statuses[0].detail == "vm-1: no answer from /run/domain-1-vm-1/x"
 
@@ -114,3 +123,56 @@ def test_devices_without_an_id() -> None:
     found = stable_devices(customers().families[0])
     assert found == {"e1000@00:04.0", "hpet"}
     assert stable_devices(customers().families[1]) == set()
+
+
+def test_every_label_is_a_name_or_harmless() -> None:
+    """Nothing is left to chance, and nothing is listed that no metric has."""
+    used = {
+        label
+        for metric in (*METRICS, *(metric for kind in COLLECTORS for metric in kind.metrics))
+        for label in metric.labels
+    }
+    assert used == NAMES | HARMLESS
+    assert not NAMES & HARMLESS
+
+
+def own_words() -> Iterator[str]:
+    """What collectors and checks themselves say is missing, and what would mend it."""
+    for path in Path(kvmexporter.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Unavailable":
+                for part in (one for argument in node.args for one in ast.walk(argument)):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield part.value
+    for by_platform in REMEDIES.values():
+        yield from by_platform.values()
+
+
+def test_advice_comes_through_as_it_is() -> None:
+    """Whatever words the labels of metrics have in common with it."""
+    findings = [rule.finding("subject", "seen") for rule in RULES.values()]
+    details = sorted(set(own_words()))
+    told = [words for one in findings for words in (one.matters, one.remedy)] + details
+    words = {word for text in told for word in re.findall(r"[\w-]+|\w+", text)}
+    words |= {part for word in words for part in word.split("-") if part}
+    labels = tuple(sorted(HARMLESS))
+    metric = Metric("kvm_host_words_info", Kind.INFO, "Words.", labels)
+    redacted = Redaction().apply(
+        snapshot(
+            family(metric, {(word,) * len(labels): 1 for word in words}),
+            vms=[vm("acme")],
+            statuses=[status("c", State.UNAVAILABLE, detail) for detail in details],
+            findings=findings,
+        )
+    )
+    assert list(redacted.findings) == findings
+    assert [one.detail for one in redacted.statuses] == details
+
+
+def test_a_rule_s_words_stay_where_a_vm_is_called_as_one_of_them() -> None:
+    """Only what was seen may name it."""
+    finding = Finding("r", Severity.INFO, "net", "net", "net is slow", "a net", "-netdev net")
+    redacted = Redaction().apply(snapshot(vms=[vm("net")], findings=[finding]))
+    assert dataclasses.astuple(redacted.findings[0])[2:] == (
+        "vm-1", "vm-1", "vm-1 is slow", "a net", "-netdev net",
+    )  # fmt: skip
