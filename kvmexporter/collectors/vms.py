@@ -2,7 +2,8 @@
 """Which VMs run here.
 
 Reads /proc: a start time per VM at each scrape, and every process's descriptors in a
-background scan. Resident memory costs one more small file per VM.
+background scan. Resident memory costs one more small file per VM. The version is what the VM's
+monitor said at the last visit (QMP query-version).
 """
 
 from collections.abc import Iterable
@@ -16,9 +17,10 @@ from kvmexporter.needs import CAPABILITIES, KVM, LIBVIRT, PID_NAMESPACE
 INFO = Metric(
     "kvm_vm_info",
     Kind.INFO,
-    "A VM that runs on this host, and what runs it; identified_by says where its name is from.",
+    "A VM that runs on this host, and what runs it; identified_by says where its name is from, "
+    "version is empty until the VM's monitor has told it.",
     ("vm", "uuid", "pid", "vmm", "version", "machine", "cpu_model", "identified_by"),
-    "/proc/PID/fd, /proc/PID/cmdline",
+    "/proc/PID/fd, /proc/PID/cmdline, QMP query-version",
 )
 VCPUS = Metric(
     "kvm_vm_vcpus", Kind.GAUGE, "Virtual CPUs that the VM has now.", ("vm",), "/proc/PID/fd"

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,16 @@ def test_devices(exporter: Exporter, guest: BareMetalGuest) -> None:
     assert known["e1000@00:04.0"] == ("e1000", "emulated")
     assert known["isa-serial"] == ("isa-serial", "emulated")
     assert not {"kvm-ioapic", "kvm-pit", "PIIX4_PM", "fw_cfg_io"} & known.keys()
+
+
+def test_the_release_of_qemu(exporter: Exporter, guest: BareMetalGuest) -> None:
+    """As the program itself says."""
+    found = until(
+        exporter, lambda scrape: bool(scrape.values("kvm_vm_info", vm=VM)[0][0]["version"])
+    ).values("kvm_vm_info", vm=guest.name)
+    program = Path(f"/proc/{found[0][0]['pid']}/exe").readlink()
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.split()[3] == found[0][0]["version"]
 
 
 def test_what_the_guest_sets_up(exporter: Exporter, guest: BareMetalGuest) -> None:

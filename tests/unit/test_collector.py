@@ -2,12 +2,14 @@
 """What collectors share: the sources and the one reading of a cycle."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from kvmexporter.collector import PER_VCPU, Cycle
+from kvmexporter.collector import PER_VCPU, Cycle, Sources
 from kvmexporter.errors import KvmExporterError, Unavailable
 from kvmexporter.sources.bpfmaps import BpfMap
+from tests.unit.addressed import Vms
 from tests.unit.host import NO_BPF, Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
 from tests.unit.vcpu_records import no_kernel_maps, vcpus_layout
@@ -43,6 +45,17 @@ def test_counters_of_each_vm(host: Host) -> None:
     assert counted == [("old", 2), ("new", 3)]
     assert cycle.time == host.monotonic.now
     assert sources.attached() is sources.probes
+
+
+def test_the_version_is_what_the_monitor_said(tree: ProcfsTree, tmp_path: Path) -> None:
+    """Of a VM that has been visited; the other's is not known."""
+    with Vms(tree, tmp_path) as vms:
+        vms.add(10)
+        vms.process(11)
+        addressing = vms.start()
+        addressing.settle(10.0)
+        cycle = Cycle(Sources(tree.procfs, vms.inventory, NO_BPF, None, addressing))
+        assert [(vm.name, vm.version) for vm in cycle.vms] == [("vm10", "10.0.13"), ("vm11", "")]
 
 
 def test_by_vcpu_only_when_asked_for(host: Host) -> None:
