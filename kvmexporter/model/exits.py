@@ -26,6 +26,12 @@ INTERRUPT_KINDS = ("external", "software", "reinjected", "exception")
 HALT_OUTCOMES = ("poll", "wait", "invalid")
 IDLE_CLASS = "hlt"
 
+UNANNOUNCED = (
+    "KVM announces no exits here (no hardware virtualisation in use): only those with an access "
+    "that KVM or the VMM emulates are counted"
+)
+"""What there is to say of a KVM whose kvm_exit never fires."""
+
 
 @dataclass(frozen=True, slots=True)
 class VmExits:

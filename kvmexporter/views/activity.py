@@ -5,13 +5,14 @@ Every view that shows exits, devices or queues takes them from here, so that non
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.metrics import Value
 from kvmexporter.model.vm import Vm
-from kvmexporter.sampler import Snapshot
+from kvmexporter.sampler import Snapshot, State
 from kvmexporter.views.rates import Series, series, since
 
 Labels = tuple[str, ...]
@@ -28,6 +29,9 @@ HYPERCALLS = "kvm_vm_hypercalls_total"
 VCPU_EXITS = "kvm_vm_vcpu_exits_total"
 CPU = "kvm_vm_vcpu_cpu_seconds_total"
 RUN_DELAY = "kvm_vm_run_delay_seconds_total"
+# The collector of each.
+_EXITS_COLLECTOR, _IO_COLLECTOR = "exits", "io"
+_EXITS_FAMILIES = (EXITS, USERSPACE, MSRS, HYPERCALLS)
 # What the tables of exits, paths, queues and registers show.
 SHOWN = (EXITS, IO_EXITS, IO_HANDLING, USERSPACE, HANDLING, KICKS, MSRS, HYPERCALLS, VCPU_EXITS)
 
@@ -66,6 +70,14 @@ class IoPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncounted:
+    """Why exits are not counted here, and accesses; "" where they are."""
+
+    exits: str = ""
+    io: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """What one VM did.
 
@@ -75,6 +87,8 @@ class Activity:
         moved: all its counters and histograms: (metric, labels after the VM's) → how far.
         exits: (reason, class) → exits.
         io: by device and path, hottest first.
+        handling: class → time from exit to the next entry.
+        uncounted: what nobody counted, and why.
     """
 
     vm: Vm
@@ -83,6 +97,7 @@ class Activity:
     exits: Counts
     io: tuple[IoPath, ...]
     handling: Mapping[str, Histogram] = field(default_factory=dict)
+    uncounted: Uncounted = field(default_factory=Uncounted)
 
     def counts(self, metric: str) -> dict[Labels, float]:
         """Label values after the VM's → how often; zeros left out."""
@@ -106,8 +121,18 @@ class Activity:
         return self.has(EXITS)
 
     @property
+    def is_least(self) -> bool:
+        """Whether there were at least `all_exits`, and who knows how many more."""
+        return bool(self.all_exits) and not self.is_exact
+
+    @property
     def all_exits(self) -> float:
-        """Exits; where KVM announces none, those with an access, the least that there were."""
+        """Exits; where KVM announces none, those with an access, the least that there were.
+
+        None where they are not counted: accesses that are do not stand for them then.
+        """
+        if self.uncounted.exits:
+            return 0.0
         if self.is_exact:
             return sum(self.exits.values())
         return self.total(IO_EXITS) + self.total(MSRS) + self.total(HYPERCALLS)
@@ -116,21 +141,57 @@ class Activity:
 def activities(snapshot: Snapshot, earlier: Snapshot | None = None) -> list[Activity]:
     """What every VM did, in the snapshot's order."""
     seconds = snapshot.monotonic - earlier.monotonic if earlier else None
-    return split(snapshot.vms, since(earlier, snapshot) if earlier else series(snapshot), seconds)
+    moved = since(earlier, snapshot) if earlier else series(snapshot)
+    return split(snapshot.vms, moved, seconds, uncounted(snapshot))
+
+
+def uncounted(snapshot: Snapshot) -> Uncounted:
+    """What nobody counted for a snapshot, and why."""
+    return Uncounted(
+        _why_not(snapshot, _EXITS_COLLECTOR, _EXITS_FAMILIES),
+        _why_not(snapshot, _IO_COLLECTOR, (IO_EXITS,)),
+    )
+
+
+def _why_not(snapshot: Snapshot, collector: str, metrics: Collection[str]) -> str:
+    if any(family.metric.name in metrics for family in snapshot.families):
+        return ""
+    status = next((one for one in snapshot.statuses if one.name == collector), None)
+    if status is None:
+        return f"the collector {collector} is off"
+    return "" if status.state is State.OK else status.detail
+
+
+def notes(done: Sequence[Activity]) -> tuple[str, ...]:
+    """What to know of the numbers of some VMs: a sentence each."""
+    missing = done[0].uncounted if done else Uncounted()
+    found = []
+    if missing.exits:
+        found.append(f"exits are not counted: {missing.exits}")
+    elif missing.io:
+        found.append(f"I/O is not counted: {missing.io}")
+    if any(one.is_least for one in done):
+        found.append(f"≥: {UNANNOUNCED}")
+    return tuple(found)
 
 
 def split(
-    vms: Iterable[Vm], moved: Mapping[Series, Value], seconds: float | None
+    vms: Iterable[Vm],
+    moved: Mapping[Series, Value],
+    seconds: float | None,
+    missing: Uncounted,
 ) -> list[Activity]:
     """Each VM's own series, sorted."""
     own: defaultdict[str, dict[Series, Value]] = defaultdict(dict)
     for (metric, labels), value in moved.items():
         if metric.startswith("kvm_vm_"):
             own[labels[0]][metric, labels[1:]] = value
-    return [_activity(vm, own[vm.name], seconds) for vm in vms]
+    return [_activity(vm, own[vm.name], seconds, missing) for vm in vms]
 
 
-def _activity(vm: Vm, moved: Mapping[Series, Value], seconds: float | None) -> Activity:
+def _activity(
+    vm: Vm, moved: Mapping[Series, Value], seconds: float | None, missing: Uncounted
+) -> Activity:
     exits: dict[Labels, float] = {}
     handling: dict[str, Histogram] = {}
     for (metric, labels), value in moved.items():
@@ -139,7 +200,7 @@ def _activity(vm: Vm, moved: Mapping[Series, Value], seconds: float | None) -> A
                 handling[labels[0]] = value
         elif metric == EXITS and value:
             exits[labels] = value
-    return Activity(vm, seconds, moved, exits, _io_paths(moved), handling)
+    return Activity(vm, seconds, moved, exits, _io_paths(moved), handling, missing)
 
 
 def _io_paths(moved: Mapping[Series, Value]) -> tuple[IoPath, ...]:

@@ -93,8 +93,10 @@ class History:
 
 def _totals(done: Iterable[Activity]) -> Iterable[tuple[Key, float]]:
     for one in done:
-        yield (one.vm.name, EXITS), one.all_exits
-        yield (one.vm.name, IO), one.total(activity.IO_EXITS)
-        yield (one.vm.name, USERSPACE), one.total(activity.USERSPACE)
+        if not one.uncounted.exits:
+            yield (one.vm.name, EXITS), one.all_exits
+            yield (one.vm.name, USERSPACE), one.total(activity.USERSPACE)
+        if not one.uncounted.io:
+            yield (one.vm.name, IO), one.total(activity.IO_EXITS)
         for path in one.io:
             yield (one.vm.name, IO, path.device, path.driver, path.path), path.total

@@ -39,6 +39,7 @@ def render(
         f"<h2>Findings</h2>\n{markup.findings(built.findings) or '<p>Nothing to complain of.</p>'}",
         "<h2>VMs</h2>",
         _overview(built.overview, past),
+        *map(markup.note, built.notes),
         *(_chapter(chapter, past) for chapter in built.chapters),
     ]
     head = (
@@ -61,7 +62,7 @@ def _overview(shown: Table | None, past: History) -> str:
 def _chapter(chapter: Chapter, past: History) -> str:
     parts = [f"<h2>{escape(chapter.title)}</h2>"]
     if chapter.note:
-        parts.append(f'<p class="note">{escape(chapter.note)}</p>')
+        parts.append(markup.note(chapter.note))
     if chapter.vm:
         parts.append(charts.timeline("Exits a second", past.points(chapter.vm, history.EXITS)))
     parts += [_section(section) for section in chapter.sections]

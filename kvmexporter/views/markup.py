@@ -52,6 +52,11 @@ def _cell(tag: str, text: str, shown: Table, column: int) -> str:
     return f"<{tag}{attribute}>{escape(text)}</{tag}>"
 
 
+def note(words: str) -> str:
+    """A sentence beside what matters."""
+    return f'<p class="note">{escape(words)}</p>'
+
+
 def findings(found: Sequence[Finding]) -> str:
     """A card each; one for all that have it in common."""
     return "".join(

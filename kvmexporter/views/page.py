@@ -98,18 +98,21 @@ def _vms(done: list[Activity], past: History) -> str:
             one.vm.name,
             one.vm.vmm,
             "" if one.vm.vcpus is None else str(one.vm.vcpus),
-            _rate(
-                past, one.vm.name, history.EXITS, "≥" if one.all_exits and not one.is_exact else ""
-            ),
-            _rate(past, one.vm.name, history.IO),
-            _rate(past, one.vm.name, history.USERSPACE),
+            _rate(past, one, history.EXITS),
+            _rate(past, one, history.IO),
+            _rate(past, one, history.USERSPACE),
             one.io[0].name if one.io else "",
         )
         for one in shown
     )
     lines = Table(("VM", "VMM", "vCPU ", "exits/s ", "I/O/s ", "to VMM/s ", "most I/O ever"), rows)
-    return _graphs(lines, [past.points(one.vm.name, history.EXITS) for one in shown], "exits/s") + (
-        _more(len(done) - len(shown), "VMs")
+    points = [past.points(one.vm.name, history.EXITS) for one in shown]
+    return "".join(
+        (
+            _graphs(lines, points, "exits/s"),
+            _more(len(done) - len(shown), "VMs"),
+            *map(markup.note, activity.notes(done)),
+        )
     )
 
 
@@ -120,7 +123,8 @@ def _paths(done: list[Activity], past: History) -> str:
         key=lambda item: (-(_latest(past, *item) or 0), -item[1].total, item[0], item[1].name),
     )
     if not found:
-        return "<p>None was seen.</p>"
+        is_counted = not (done and done[0].uncounted.io)
+        return "<p>None was seen.</p>" if is_counted else "<p>They are not counted.</p>"
     shown = found[:_MOST_PATHS]
     rows = tuple(
         (
@@ -169,9 +173,12 @@ def _latest(past: History, vm: str, path: activity.IoPath) -> float | None:
     return past.latest(*_key(vm, path))
 
 
-def _rate(past: History, vm: str, what: str, prefix: str = "") -> str:
-    rate = past.latest(vm, what)
-    return f"{prefix if rate else ''}{_number(rate)}"
+def _rate(past: History, one: Activity, what: str) -> str:
+    if one.uncounted.io if what == history.IO else one.uncounted.exits:
+        return report.UNCOUNTED
+    rate = past.latest(one.vm.name, what)
+    is_least = rate and what == history.EXITS and one.is_least
+    return f"{'≥' if is_least else ''}{_number(rate)}"
 
 
 def _number(rate: float | None) -> str:
@@ -179,4 +186,4 @@ def _number(rate: float | None) -> str:
 
 
 def _more(count: int, what: str) -> str:
-    return f'<p class="note">and {count:,} {what} more</p>' if count > 0 else ""
+    return markup.note(f"and {count:,} {what} more") if count > 0 else ""

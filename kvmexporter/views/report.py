@@ -18,6 +18,9 @@ from kvmexporter.views.activity import Activity
 from kvmexporter.views.rates import Series, series, since
 from kvmexporter.views.topics import Subject, Topic, prefixes, subject, topic
 
+UNCOUNTED = "-"
+"""In the place of a number that nobody counted."""
+
 _MOST_UNKNOWN = 8
 _MOST_CHARTS = 6
 _SEVERITIES = list(Severity)
@@ -78,6 +81,7 @@ class Report:
         seconds: over which time, None: since counting began.
         findings: worst first.
         overview: a line a VM, None without VMs.
+        notes: what to know of the overview's numbers.
         chapters: the VMs, the host, this guest, the exporter.
     """
 
@@ -85,6 +89,7 @@ class Report:
     seconds: float | None
     findings: tuple[Finding, ...]
     overview: Table | None
+    notes: tuple[str, ...]
     chapters: tuple[Chapter, ...]
 
 
@@ -99,7 +104,7 @@ def build(snapshot: Snapshot, earlier: Snapshot | None = None) -> Report:
     """The diagnosis of a snapshot, with rates since an earlier one if it is given."""
     moved = since(earlier, snapshot) if earlier else series(snapshot)
     seconds = snapshot.monotonic - earlier.monotonic if earlier else None
-    done = activity.split(snapshot.vms, moved, seconds)
+    done = activity.split(snapshot.vms, moved, seconds, activity.uncounted(snapshot))
     by_subject: defaultdict[Subject, list[Family]] = defaultdict(list)
     for family in snapshot.families:
         by_subject[subject(family.metric)].append(family)
@@ -113,6 +118,7 @@ def build(snapshot: Snapshot, earlier: Snapshot | None = None) -> Report:
         seconds,
         worst_first(snapshot.findings),
         overview(done) if done else None,
+        activity.notes(done),
         tuple(chapters),
     )
 
@@ -120,28 +126,25 @@ def build(snapshot: Snapshot, earlier: Snapshot | None = None) -> Report:
 def overview(done: Sequence[Activity]) -> Table:
     """A line a VM, busiest first."""
     per = "/s" if any(one.seconds for one in done) else ""
-    rows = []
-    for one in sorted(done, key=lambda one: (-one.all_exits, one.vm.name)):
-        cpu = one.total(activity.CPU)
-        waited = one.total(activity.RUN_DELAY)
-        rows.append(
-            (
-                one.vm.name,
-                one.vm.vmm,
-                str(one.vm.id.pid),
-                "" if one.vm.vcpus is None else str(one.vm.vcpus),
-                exits(one),
-                quantities.rate(one.total(activity.IO_EXITS), one.seconds),
-                quantities.rate(one.total(activity.USERSPACE), one.seconds),
-                used(cpu, one.seconds) if one.has(activity.CPU) else "",
-                used(waited, one.seconds) if one.has(activity.RUN_DELAY) else "",
-            )
+    rows = tuple(
+        (
+            one.vm.name,
+            one.vm.vmm,
+            str(one.vm.id.pid),
+            "" if one.vm.vcpus is None else str(one.vm.vcpus),
+            exits(one),
+            accesses(one),
+            to_vmm(one),
+            used(one, activity.CPU),
+            used(one, activity.RUN_DELAY),
         )
+        for one in sorted(done, key=lambda one: (-one.all_exits, one.vm.name))
+    )
     headings = (
         *("VM", "VMM", "pid ", "vCPU "),
         *(f"exits{per} ", f"I/O{per} ", f"to VMM{per} ", "CPU ", "waited "),
     )
-    return Table(headings, tuple(rows))
+    return Table(headings, rows)
 
 
 def without_empty_columns(table: Table) -> Table:
@@ -156,13 +159,31 @@ def without_empty_columns(table: Table) -> Table:
 
 def exits(one: Activity) -> str:
     """A VM's exits; the least that there were where KVM does not announce them."""
-    text = quantities.rate(one.all_exits, one.seconds)
-    return text if one.is_exact or not one.all_exits else f"≥{text}"
+    if one.uncounted.exits:
+        return UNCOUNTED
+    return f"{'≥' if one.is_least else ''}{quantities.rate(one.all_exits, one.seconds)}"
 
 
-def used(cpu_seconds: float, seconds: float | None) -> str:
-    """CPU time as a part of one CPU, or as it is."""
-    return f"{cpu_seconds / seconds:.0%}" if seconds else quantities.duration(cpu_seconds)
+def accesses(one: Activity) -> str:
+    """A VM's accesses to devices."""
+    if one.uncounted.io:
+        return UNCOUNTED
+    return quantities.rate(one.total(activity.IO_EXITS), one.seconds)
+
+
+def to_vmm(one: Activity) -> str:
+    """The exits that a VM's VMM had to handle."""
+    if one.uncounted.exits:
+        return UNCOUNTED
+    return quantities.rate(one.total(activity.USERSPACE), one.seconds)
+
+
+def used(one: Activity, metric: str) -> str:
+    """A VM's CPU time as a part of one CPU, or as it is; "" if nobody measured it."""
+    if not one.has(metric):
+        return ""
+    cpu_seconds = one.total(metric)
+    return f"{cpu_seconds / one.seconds:.0%}" if one.seconds else quantities.duration(cpu_seconds)
 
 
 def of_vm(snapshot: Snapshot, vm: str) -> list[Family]:
@@ -201,12 +222,7 @@ def _vm(
     }
     sections = _sections(families, moved, one.seconds, tables, vm.name, _distributions(one))
     note = ""
-    if not one.is_exact and one.all_exits:
-        note = (
-            "KVM announces no exits here (no hardware virtualisation in use): only those with "
-            "an access that KVM or the VMM emulates are counted."
-        )
-    elif not one.all_exits:
+    if not one.all_exits and not one.uncounted.exits:
         note = "no exit seen"
     return Chapter(f"VM {vm.name}  ({', '.join(about)})", sections, note, vm.name)
 

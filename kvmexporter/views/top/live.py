@@ -92,6 +92,8 @@ def plain(seen: Seen) -> str:
     lines = [f"{when}  {screen.clock(seen.snapshot).plain}"]
     if seen.done:
         lines += _lines(report.overview(seen.done))
+        if notes := screen.notes(seen.done, text.WIDTH):
+            lines += [*notes, ""]
         paths = sorted(
             ((one.vm.name, path, one.seconds) for one in seen.done for path in one.io),
             key=lambda item: (-item[1].total, item[0], item[1].name),

@@ -2,6 +2,7 @@
 """The live view as lines that fit a terminal of any size. Pure."""
 
 import io
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,6 @@ _HEAD = 4
 _FOOT = 1
 _KEYS = "Enter look  s sort  / filter  p pause  h help  q quit"
 _KEYS_OPEN = "Esc back  up down scroll  v by vCPU  p pause  h help  q quit"
-_NO_EXITS = "≥: KVM announces no exits here; at least these, from what was accessed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ def draw(state: State, seen: Seen, width: int, height: int) -> tuple[list[Text],
 def _title(state: State, seen: Seen) -> Text:
     when = time.strftime("%H:%M:%S", time.localtime(seen.snapshot.time))
     line = Text(f"kvmexporter top  {when}  {len(seen.done)} VMs", style="bold")
-    if len(seen.done):
+    if seen.done and not seen.done[0].uncounted.exits:
         exits = quantities.short(sum(one.all_exits / (one.seconds or 1) for one in seen.done))
-        exact = "" if all(one.is_exact for one in seen.done if one.all_exits) else "≥"
-        line.append(f"  {exact}{exits} exits/s")
+        least = "≥" if any(one.is_least for one in seen.done) else ""
+        line.append(f"  {least}{exits} exits/s")
     line.append(f"  every {seen.interval:g} s")
     if state.is_paused:
         line.append("  PAUSED", style="reverse")
@@ -123,6 +123,8 @@ def _vms(state: State, seen: Seen, width: int, height: int) -> list[Text]:
     if not shown:
         what = f"no VM's name contains {state.filter!r}" if state.filter else "no VM runs here"
         return [head, Text(what)]
+    below = notes(shown, width)
+    height = max(height - len(below), 1)
     at = place(state, shown)
     first = max(0, min(at - height // 2, len(shown) - height))
     lines = [head]
@@ -131,15 +133,20 @@ def _vms(state: State, seen: Seen, width: int, height: int) -> list[Text]:
             one.vm.name,
             "" if one.vm.vcpus is None else str(one.vm.vcpus),
             report.exits(one),
-            quantities.rate(one.total(activity.IO_EXITS), one.seconds),
-            quantities.rate(one.total(activity.USERSPACE), one.seconds),
-            report.used(one.total(activity.CPU), one.seconds),
-            report.used(one.total(activity.RUN_DELAY), one.seconds),
+            report.accesses(one),
+            report.to_vmm(one),
+            report.used(one, activity.CPU),
+            report.used(one, activity.RUN_DELAY),
             spark(seen.past.points(one.vm.name, history.EXITS), columns[7]),
             one.io[0].name if one.io else "",
         ]
         lines.append(Text(_row(columns, cells), style="bold cyan" if i == at else ""))
-    return lines
+    return lines + [Text(line, style="dim") for line in below]
+
+
+def notes(done: Sequence[Activity], width: int) -> list[str]:
+    """What to know of the numbers, in lines that fit."""
+    return [line for note in activity.notes(done) for line in textwrap.wrap(note, width)]
 
 
 def _headings(state: State) -> list[str]:
@@ -223,7 +230,7 @@ def _details(one: Activity, state: State, seen: Seen, width: int) -> list[Text]:
     exits, vcpus, *others = report.exit_tables(one)
     paths, queues = report.io_tables(one)
     tables = [paths, vcpus if state.by_vcpu else exits, *others, queues]
-    lines = [] if one.is_exact else [Text(_NO_EXITS, style="dim")]
+    lines = [Text(line, style="dim") for line in notes([one], width)]
     for table in tables:
         lines += table_lines(table, width)
     families = report.of_vm(seen.snapshot, one.vm.name)

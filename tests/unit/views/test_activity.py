@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each VM did."""
 
+import pytest
+
+from kvmexporter.collectors.io import IO_EXITS
+from kvmexporter.sampler import CollectorStatus, State
 from kvmexporter.views import activity
-from kvmexporter.views.activity import activities, hottest
+from kvmexporter.views.activity import Uncounted, activities, hottest, notes
+from tests.unit.snapshots import family, snapshot, status, vm
 from tests.unit.views.samples import HOSTILE, everything
 
 
@@ -30,6 +35,32 @@ def test_exits_where_kvm_does_not() -> None:
     """Are at least those with an access to a device or a register."""
     other = activities(everything())[1]
     assert (other.is_exact, other.all_exits) == (False, 8)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "why"),
+    [
+        ([status("exits"), status("io")], Uncounted()),
+        ([status("io")], Uncounted("the collector exits is off", "")),
+        (
+            [status("exits"), status("io", State.FAILED, "KeyError: x")],
+            Uncounted("", "KeyError: x"),
+        ),
+        ([], Uncounted("the collector exits is off", "the collector io is off")),
+    ],
+)
+def test_what_nobody_counts(statuses: list[CollectorStatus], why: Uncounted) -> None:
+    """By what became of its collector."""
+    (one,) = activities(snapshot(vms=[vm("web")], statuses=statuses))
+    assert one.uncounted == why
+
+
+def test_accesses_do_not_stand_for_exits_that_nobody_counts() -> None:
+    """They are no exits that KVM did not announce."""
+    accesses = family(IO_EXITS, {("web", "rtc", "rtc", "emulated", "pio", "read", "kernel"): 7})
+    (one,) = activities(snapshot(accesses, vms=[vm("web")], statuses=[status("io")]))
+    assert (one.all_exits, one.is_least, one.total(activity.IO_EXITS)) == (0, False, 7)
+    assert notes([one]) == ("exits are not counted: the collector exits is off",)
 
 
 def test_between_two() -> None:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last minute."""
 
+from dataclasses import replace
+
 from kvmexporter.collectors.io import IO_EXITS
 from kvmexporter.sampler import Snapshot
-from kvmexporter.views.history import EXITS, IO, MOST_POINTS, History
-from tests.unit.snapshots import family, snapshot, vm
+from kvmexporter.views.history import EXITS, IO, MOST_POINTS, USERSPACE, History
+from tests.unit.snapshots import family, snapshot, status, vm
 from tests.unit.views.samples import everything
 
 PATH = ("disk", "virtio-blk", "virtio")
@@ -19,6 +21,7 @@ def at(monotonic: float, **total: int) -> Snapshot:
         ),
         vms=[vm(name) for name in total],
         monotonic=monotonic,
+        statuses=[status("exits"), status("io")],
     )
 
 
@@ -39,6 +42,15 @@ def test_what_nobody_knows() -> None:
     past.observe(at(10.0, a=1))
     assert past.points("a", EXITS) == ()
     assert past.latest("a", EXITS) is None
+
+
+def test_what_nobody_counts() -> None:
+    """Has no points either, whatever else is counted."""
+    past = History()
+    for second in range(2):
+        past.observe(replace(at(10.0 + second, a=second), statuses=(status("io"),)))
+    assert past.points("a", EXITS) == past.points("a", USERSPACE) == ()
+    assert past.points("a", IO) == ((0.0, 1.0),)
 
 
 def test_a_vm_that_came_meanwhile() -> None:

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.sampler import Snapshot, State
 from kvmexporter.views.assets import SERVED
 from kvmexporter.views.history import History
@@ -102,6 +103,19 @@ def test_live() -> None:
     assert page.cells[8:12] == [HOSTILE, "qemu", "2", "≥8.0"]
     assert page.opened.count("polyline") == 5  # two VMs, three paths
     assert page.cells[16:22] == ["web", "net0 (e1000)", "emulated", "63.0", "96.8%", "189"]
+
+
+def test_what_nobody_counts() -> None:
+    """Is not shown as nothing."""
+    page = drawn(snapshot(vms=[vm("web")], statuses=[status("vms")]))
+    assert Reader(page).cells[:8] == ["web", "qemu", "2", "-", "-", "-", "", ""]
+    assert '<p class="note">exits are not counted: the collector exits is off</p>' in page
+    assert "They are not counted." in page
+
+
+def test_where_kvm_announces_no_exits() -> None:
+    """A footnote says what the sign before the number means."""
+    assert f'<p class="note">≥: {UNANNOUNCED}</p>' in drawn(everything())
 
 
 def test_the_clock_and_the_findings() -> None:

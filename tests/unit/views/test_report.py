@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The diagnosis as sections and tables."""
 
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.findings import Finding, Severity
+from kvmexporter.sampler import State
 from kvmexporter.views.activity import activities
 from kvmexporter.views.report import (
     Table,
@@ -11,7 +13,7 @@ from kvmexporter.views.report import (
     without_empty_columns,
     worst_first,
 )
-from tests.unit.snapshots import snapshot, status
+from tests.unit.snapshots import snapshot, status, vm
 from tests.unit.views.samples import CRITICAL, HOSTILE, WARNING, everything
 
 
@@ -54,10 +56,21 @@ def test_a_vm_s_tables() -> None:
 
 
 def test_where_kvm_announces_no_exits() -> None:
-    """The reader is told."""
-    notes = {chapter.vm: chapter.note for chapter in build(everything()).chapters}
-    assert notes["web"] == ""
-    assert notes[HOSTILE].startswith("KVM announces no exits here")
+    """The reader is told once, below the numbers, whichever VMs it is true of."""
+    built = build(everything())
+    assert built.notes == (f"≥: {UNANNOUNCED}",)
+    assert {chapter.note for chapter in built.chapters if chapter.vm} == {""}
+
+
+def test_what_nobody_counts() -> None:
+    """Is neither zero nor unseen."""
+    why = "BPF is turned off: leave out --no-bpf"
+    off = [status(name, State.UNAVAILABLE, why) for name in ("exits", "io")]
+    built = build(snapshot(vms=[vm("web")], statuses=off))
+    assert built.overview
+    assert built.overview.rows == (("web", "qemu", "10", "2", "-", "-", "-", "", ""),)
+    assert built.notes == (f"exits are not counted: {why}",)
+    assert built.chapters[0].note == ""
 
 
 def test_no_vm() -> None:

@@ -72,8 +72,16 @@ def test_what_is_missing_is_said() -> None:
 
 def test_a_vm_without_exits() -> None:
     """Is there all the same."""
-    text = render(snapshot(vms=[vm("web")]))
+    text = render(snapshot(vms=[vm("web")], statuses=[status("exits"), status("io")]))
     assert "VM web  (qemu, pid 10, 2 vCPU)\n  no exit seen\n" in text
+
+
+def test_a_vm_whose_exits_nobody_counts() -> None:
+    """Has none to show, which is not to say that there were none."""
+    lines = render(snapshot(vms=[vm("web")], statuses=[status("vms")])).splitlines()
+    assert lines[3].split() == ["web", "qemu", "10", "2", "-", "-", "-"]
+    assert lines[5] == "exits are not counted: the collector exits is off"
+    assert "no exit seen" not in "".join(lines)
 
 
 def test_findings_come_first() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views.top.keys import Keyboard
 from kvmexporter.views.top.live import Watch, plain, print_plainly, run
-from tests.unit.snapshots import snapshot
+from tests.unit.snapshots import snapshot, status, vm
 from tests.unit.views.samples import everything
 
 
@@ -37,6 +38,15 @@ def test_plain_rounds() -> None:
     web = [line.split() for line in lines if line.startswith("web  ") and "qemu" in line]
     assert [row[4:7] for row in web] == [["100.0", "94.0", "61.0"]] * 2
     assert len([line for line in lines if line.startswith("web  ") and "net0" in line]) == 2
+
+
+def test_plain_footnote() -> None:
+    """Says what the sign before a number means, and why there is none."""
+    assert f"≥: {UNANNOUNCED}" in " ".join(plain(Watch(growing(), 1.0).seen).split())
+    uncounted = snapshot(vms=[vm("web")], statuses=[status("vms")])
+    assert "\nexits are not counted: the collector exits is off\n" in plain(
+        Watch(lambda: uncounted, 1.0).seen
+    )
 
 
 def test_plain_without_a_vm() -> None:

@@ -9,7 +9,7 @@ from kvmexporter.views.activity import activities
 from kvmexporter.views.history import History
 from kvmexporter.views.top.screen import Seen, clock, draw, page, spark
 from kvmexporter.views.top.state import State
-from tests.unit.snapshots import HOSTILE_NAMES, snapshot, vm
+from tests.unit.snapshots import HOSTILE_NAMES, snapshot, status, vm
 from tests.unit.views.samples import HOSTILE, everything
 
 SIZES = [(80, 24), (200, 50), (40, 8), (20, 5)]
@@ -72,7 +72,19 @@ def test_one_vm() -> None:
 def test_where_kvm_announces_no_exits() -> None:
     """The reader is told what the number is."""
     assert "KVM announces no exits here" in "".join(lines(State(opened=HOSTILE)))
+    listed = lines(State())
+    assert listed[6].startswith("≥: KVM announces no exits here")
+    assert listed[7].endswith(" are counted")
     assert "KVM announces no exits here" not in "".join(lines(State(opened="web")))
+
+
+def test_what_nobody_counts() -> None:
+    """Is not shown as nothing; what else there is to see stays."""
+    shown = snapshot(vms=[vm("web")], statuses=[status("vms")])
+    drawn = lines(State(), what=Seen(shown, activities(shown), History(), 2.0))
+    assert "exits/s" not in drawn[0]
+    assert drawn[4].split() == ["web", "2", "-", "-", "-"]
+    assert drawn[5] == "exits are not counted: the collector exits is off"
 
 
 def test_scrolling_ends_with_the_last_line() -> None:
@@ -111,7 +123,9 @@ def test_names_do_not_reach_the_terminal_raw(name: str) -> None:
 
 def test_many_vms() -> None:
     """The cursor stays in sight."""
-    shown = snapshot(vms=[vm(f"vm{i:03}", i + 1) for i in range(100)])
+    shown = snapshot(
+        vms=[vm(f"vm{i:03}", i + 1) for i in range(100)], statuses=[status("exits"), status("io")]
+    )
     what = Seen(shown, activities(shown), History(), 2.0)
     drawn = lines(State(cursor="vm077", sort="name"), what=what)
     assert sum(line.startswith("vm0") for line in drawn) == page(24) == 19
