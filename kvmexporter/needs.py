@@ -16,6 +16,7 @@ from pathlib import Path
 from kvmexporter.addressing import VmAddressing
 from kvmexporter.agents import GuestAgents
 from kvmexporter.errors import Unavailable
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.needs import Standing, Verdict
 from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.sources.bpfprobes import BpfProbes
@@ -33,6 +34,7 @@ _OPTIONAL_CAPABILITY = "CAP_SYS_ADMIN"
 _MOST_OPEN_PARANOID = 2
 _IMPORT_SECONDS = 30.0
 _MOST_NAMED = 3
+_EXIT = "kvm_exit"
 _KVM_CLOCK = "KVM virtual PTP"
 # Where libvirt keeps what its QEMUs need; images, which others use as well, are elsewhere.
 _LIBVIRT_FILES = "/libvirt/qemu/"
@@ -53,6 +55,7 @@ class Place:
         agents: who asks the guests' agents; None if nobody is to.
         libvirt_monitor: whether libvirt is asked about its VMs' devices.
         path: where programs are looked for, None: as everywhere.
+        unannounced: whether VMs' exits were seen by their accesses alone.
     """
 
     probes: BpfProbes | Unavailable
@@ -65,6 +68,7 @@ class Place:
     agents: GuestAgents | None = None
     libvirt_monitor: bool = False
     path: str | None = None
+    unannounced: bool = False
 
     def text(self, path: str) -> str | None:
         """A small file, None if it cannot be read."""
@@ -211,9 +215,13 @@ def _tracepoints(place: Place) -> Verdict:
     if isinstance(place.probes, Unavailable):
         return _missing("none: no BPF")
     lacking = [one for one in place.probes.programs if not one.attached]
+    seen = [f"{one.event}: {one.reason}" for one in lacking]
+    # Where kvm_exit is not even listened to, that is why.
+    if place.unannounced and all(one.event != _EXIT for one in lacking):
+        seen.append(UNANNOUNCED)
     if not lacking:
-        return _ok("all")
-    return _degraded("; ".join(f"{one.event}: {one.reason}" for one in lacking))
+        return _ok("; ".join(["all", *seen]))
+    return _degraded("; ".join(seen))
 
 
 def _debugfs(place: Place) -> Verdict:

@@ -36,6 +36,7 @@ def doctor(
     Exits with 1 if a collector or BPF was asked for by its flag and cannot work.
     """
     from kvmexporter.views import doctor as view
+    from kvmexporter.views.activity import activities
 
     shared["log_level"] = "error"
     asked = [kind.name for kind in COLLECTORS if shared[f"collector_{kind.name}"]]
@@ -56,6 +57,7 @@ def doctor(
             headers=shared["bpf_kernel_headers"],
             agents=sources.agents,
             libvirt_monitor=shared["libvirt_monitor"],
+            unannounced=any(one.is_least for one in activities(snapshot)),
         )
         if shared["bpf_python"] or shared["bpf_kernel_headers"]:
             asked += [kind.name for kind in kinds if kind.needs_bpf]

@@ -12,6 +12,7 @@ from kvmexporter.addressing import VmAddressing
 from kvmexporter.agents import GuestAgents
 from kvmexporter.errors import Unavailable
 from kvmexporter.inventory import Inventory
+from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.libvirt_domain import LibvirtDomain
 from kvmexporter.model.needs import Standing, Verdict
 from kvmexporter.model.role import Role
@@ -152,7 +153,19 @@ def test_bpf_and_its_tracepoints(place: Place) -> None:
     assert needs.BPF.check(some).seen == "2 programs attached"
     verdict = needs.TRACEPOINTS.check(some)
     assert (verdict.standing, verdict.seen) == (DEGRADED, "p1: no such event")
-    assert needs.TRACEPOINTS.check(replace(place, probes=attached("", ""))).standing is OK
+    assert needs.TRACEPOINTS.check(replace(place, probes=attached("", ""))) == Verdict(OK, "all")
+
+
+def test_tracepoints_of_a_kvm_that_announces_no_exits(place: Place) -> None:
+    """It is said, unless nobody listens to the tracepoint."""
+    here = replace(place, unannounced=True)
+    every = replace(here, probes=attached("", ""))
+    assert needs.TRACEPOINTS.check(every) == Verdict(OK, f"all; {UNANNOUNCED}")
+    some = needs.TRACEPOINTS.check(replace(here, probes=attached("no such event", "")))
+    assert some == Verdict(DEGRADED, f"p0: no such event; {UNANNOUNCED}")
+    deaf = BpfProbes({}, [ProgramState("kvm_exit", False, "no such event")], {})
+    verdict = needs.TRACEPOINTS.check(replace(here, probes=deaf))
+    assert verdict == Verdict(DEGRADED, "kvm_exit: no such event")
 
 
 @pytest.mark.parametrize(
