@@ -127,15 +127,17 @@ class Activity:
 
     @property
     def all_exits(self) -> float:
-        """Exits; where KVM announces none, those with an access, the least that there were.
+        """Exits; where KVM announces none, the least that there were.
 
-        None where they are not counted: accesses that are do not stand for them then.
+        Those are the ones with an access, or those to the VMM if there were more of them: one exit
+        can be both. 0 where exits are not counted: accesses do not stand for them then.
         """
         if self.uncounted.exits:
             return 0.0
         if self.is_exact:
             return sum(self.exits.values())
-        return self.total(IO_EXITS) + self.total(MSRS) + self.total(HYPERCALLS)
+        accesses = self.total(IO_EXITS) + self.total(MSRS) + self.total(HYPERCALLS)
+        return max(accesses, self.total(USERSPACE))
 
 
 def activities(snapshot: Snapshot, earlier: Snapshot | None = None) -> list[Activity]:

@@ -3,6 +3,7 @@
 
 import pytest
 
+from kvmexporter.collectors.exits import USERSPACE_EXITS
 from kvmexporter.collectors.io import IO_EXITS
 from kvmexporter.sampler import CollectorStatus, State
 from kvmexporter.views import activity
@@ -61,6 +62,14 @@ def test_accesses_do_not_stand_for_exits_that_nobody_counts() -> None:
     (one,) = activities(snapshot(accesses, vms=[vm("web")], statuses=[status("io")]))
     assert (one.all_exits, one.is_least, one.total(activity.IO_EXITS)) == (0, False, 7)
     assert notes([one]) == ("exits are not counted: the collector exits is off",)
+
+
+def test_exits_to_the_vmm_are_exits() -> None:
+    """Of a guest that accesses nothing, too."""
+    restarts = family(USERSPACE_EXITS, {("web", "restart"): 5})
+    statuses = [status("exits"), status("io")]
+    (one,) = activities(snapshot(restarts, vms=[vm("web")], statuses=statuses))
+    assert (one.all_exits, one.is_least) == (5, True)
 
 
 def test_between_two() -> None:
