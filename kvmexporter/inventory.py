@@ -9,7 +9,7 @@ runs a VM, its name and uuid are those that libvirt says.
 
 import threading
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Protocol
@@ -17,7 +17,7 @@ from typing import Protocol
 from kvmexporter.model import command_line_posture, qemu_command_line, vmm_command_line
 from kvmexporter.model.vm import Vm, VmId, bounded_name, with_unique_names
 from kvmexporter.sources.libvirt import Libvirt, Said
-from kvmexporter.sources.procfs import KvmDescriptors, Procfs
+from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses, Procfs
 from kvmexporter.units import ticks_to_ns
 
 
@@ -27,7 +27,7 @@ class Descriptors(Protocol):
     def kvm_descriptors(self, pid: int) -> KvmDescriptors:
         """Of one process; raises PermissionError where it may not be seen."""
 
-    def kvm_processes(self) -> Mapping[int, KvmDescriptors]:
+    def kvm_processes(self) -> KvmProcesses:
         """Of all that hold a VM; raises PermissionError where none may be seen."""
 
 
@@ -52,6 +52,12 @@ class Inventory:
         self._lock = threading.Lock()
         self._known: dict[int, Vm] = {}
         self._named: tuple[Vm, ...] | None = None
+        self._sees_all = True
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether no VM can have been missed, as others' are by who may not see what they hold."""
+        return self._sees_all
 
     def vms(self, *, look: bool = True, alive: Container[VmId] = ()) -> tuple[Vm, ...]:
         """The VMs known, oldest first, each with a name of its own.
@@ -72,10 +78,10 @@ class Inventory:
         try:
             processes = self._descriptors.kvm_processes()
         except PermissionError:
-            processes = {}
+            processes = KvmProcesses({}, is_complete=False)
         found = {
             pid: vm
-            for pid, descriptors in processes.items()
+            for pid, descriptors in processes.found.items()
             if (vm := self._look_at(pid, descriptors))
         }
         domains = self._domains(found)
@@ -83,6 +89,7 @@ class Inventory:
         with self._lock:
             # One that is known from BPF alone may not be visible in /proc/PID/fd.
             self._known |= found
+            self._sees_all = processes.is_complete
             self._named = None
             self._forget_the_dead()
 

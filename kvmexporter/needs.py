@@ -18,7 +18,7 @@ from kvmexporter.agents import GuestAgents
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.needs import Standing, Verdict
-from kvmexporter.model.vm import Vm, VmId
+from kvmexporter.model.vm import SEEING, UNSEEN, Vm, VmId
 from kvmexporter.sources.bpfprobes import BpfProbes
 from kvmexporter.sources.kernellog import KernelLog
 from kvmexporter.sources.system import System
@@ -55,6 +55,7 @@ class Place:
         agents: who asks the guests' agents; None if nobody is to.
         libvirt_monitor: whether libvirt is asked about its VMs' devices.
         path: where programs are looked for, None: as everywhere.
+        sees_all_vms: whether no VM can have been missed.
         unannounced: whether VMs' exits were seen by their accesses alone.
     """
 
@@ -68,6 +69,7 @@ class Place:
     agents: GuestAgents | None = None
     libvirt_monitor: bool = False
     path: str | None = None
+    sees_all_vms: bool = True
     unannounced: bool = False
 
     def text(self, path: str) -> str | None:
@@ -99,6 +101,9 @@ def _degraded(seen: str, remedy: str = "") -> Verdict:
     return Verdict(Standing.DEGRADED, seen, remedy)
 
 
+_UNSEEN = _degraded(UNSEEN, SEEING)
+
+
 def _missing(seen: str, remedy: str = "") -> Verdict:
     return Verdict(Standing.MISSING, seen, remedy)
 
@@ -124,12 +129,14 @@ def _pid_namespace(place: Place) -> Verdict:
 def _capabilities(place: Place) -> Verdict:
     held = held_capabilities(place)
     lacking = [name for name in _CAPABILITIES if name not in held]
-    if not lacking:
-        return _ok("all that are ever needed")
     vital = [name for name in lacking if name != _OPTIONAL_CAPABILITY]
-    if not vital:
+    if vital:
+        return _degraded(f"lacking: {', '.join(vital)}")
+    if not place.sees_all_vms:
+        return _degraded("all that are needed, and they do not reach all processes")
+    if lacking:
         return _ok(f"all but {_OPTIONAL_CAPABILITY}, which few systems ask for")
-    return _degraded(f"lacking: {', '.join(vital)}")
+    return _ok("all that are ever needed")
 
 
 def held_capabilities(place: Place) -> frozenset[str]:
@@ -251,7 +258,7 @@ def _libvirt(place: Place) -> Verdict:
     if asked and shutil.which("virsh", path=place.path) is None:
         return _missing("--libvirt.monitor takes virsh, which is not installed")
     if not theirs:
-        return _ok("runs no VM here")
+        return _ok("runs no VM here" if place.sees_all_vms else "runs no VM that can be seen")
     how = "is asked for their devices" if asked else "is not asked: --libvirt.monitor is off"
     return _ok(f"runs {len(theirs)} VMs, and {how}")
 
@@ -285,7 +292,7 @@ def _guest_agent(place: Place) -> Verdict:
 
 def _qmp(place: Place) -> Verdict:
     if not place.vms:
-        return _ok("no VM runs that could be asked")
+        return _ok("no VM runs that could be asked") if place.sees_all_vms else _UNSEEN
     told, silent = 0, []
     for vm in place.vms:
         known = place.addressing.get(vm.id)

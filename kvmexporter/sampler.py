@@ -82,6 +82,7 @@ class Snapshot:
         findings: the advice, worst first.
         unknown_addresses: a sample of what guests touched and nobody knows.
         extras: what is served beyond the usual, as `collector.extra`.
+        sees_all_vms: whether no VM can have been missed.
     """
 
     time: float
@@ -92,6 +93,7 @@ class Snapshot:
     findings: tuple[Finding, ...]
     unknown_addresses: tuple[UnknownAddress, ...] = ()
     extras: frozenset[str] = frozenset()
+    sees_all_vms: bool = True
 
 
 class Sampler:
@@ -208,6 +210,7 @@ class Sampler:
             findings=told,
             unknown_addresses=cycle.unknown_addresses(),
             extras=self._sources.extras,
+            sees_all_vms=self._sources.inventory.sees_all,
         )
 
     def _own_families(self, statuses: Sequence[CollectorStatus]) -> list[Family]:

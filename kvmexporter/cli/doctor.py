@@ -57,6 +57,7 @@ def doctor(
             headers=shared["bpf_kernel_headers"],
             agents=sources.agents,
             libvirt_monitor=shared["libvirt_monitor"],
+            sees_all_vms=snapshot.sees_all_vms,
             unannounced=any(one.is_least for one in activities(snapshot)),
         )
         if shared["bpf_python"] or shared["bpf_kernel_headers"]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:  # which bounds its names with what is below
 
 MAX_NAME_LENGTH = 128
 
+UNSEEN = "no VM can be seen: other users' processes do not show what they hold"
+SEEING = "start as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+"""What mends that."""
+
 
 class VmId(NamedTuple):
     """Which VM: a process, told from another of the same pid by its start.

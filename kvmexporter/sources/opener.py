@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +13,7 @@ import kvmexporter
 from kvmexporter.errors import KvmExporterError
 from kvmexporter.model.vm import bounded_name
 from kvmexporter.sources.opener_child import (
+    COMPLETE,
     CONNECT,
     CONNECT_AGENT,
     COUNT,
@@ -23,7 +23,7 @@ from kvmexporter.sources.opener_child import (
     REQUEST,
     SCAN,
 )
-from kvmexporter.sources.procfs import KvmDescriptors
+from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses
 
 _START_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
@@ -122,24 +122,25 @@ class Opener:
         Raises:
             PermissionError: the child is gone.
         """
-        return self._counted(COUNT, pid).get(pid, KvmDescriptors(0, 0))
+        return _unpacked(self._counted(COUNT, pid)).get(pid, KvmDescriptors(0, 0))
 
-    def kvm_processes(self) -> Mapping[int, KvmDescriptors]:
+    def kvm_processes(self) -> KvmProcesses:
         """As `Procfs.kvm_processes`.
 
         Raises:
             PermissionError: the child is gone.
         """
-        return self._counted(SCAN, 0)
+        answer = self._counted(SCAN, 0)
+        return KvmProcesses(_unpacked(answer[1:]), answer[:1] == COMPLETE)
 
-    def _counted(self, kind: int, pid: int) -> dict[int, KvmDescriptors]:
+    def _counted(self, kind: int, pid: int) -> bytes:
         try:
             packed, fds = self._ask(kind, pid, 0)
         except KvmExporterError as err:
             raise PermissionError(str(err)) from err
         for fd in fds:  # nobody asked for one
             os.close(fd)
-        return {one: KvmDescriptors(*rest) for one, *rest in COUNTED.iter_unpack(packed)}
+        return packed
 
     def _ask(self, kind: int, pid: int, index: int) -> tuple[bytes, list[int]]:
         with self._lock:
@@ -156,3 +157,7 @@ class Opener:
             reason = bounded_name(data[1:].decode(errors="replace")) or "the opener child is gone"
             raise KvmExporterError(reason)
         return data[1:], fds
+
+
+def _unpacked(packed: bytes) -> dict[int, KvmDescriptors]:
+    return {one: KvmDescriptors(*rest) for one, *rest in COUNTED.iter_unpack(packed)}

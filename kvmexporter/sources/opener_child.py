@@ -32,10 +32,12 @@ REQUEST = struct.Struct("!BII")
 CONNECT, COUNT, SCAN, CONNECT_AGENT = range(4)
 # An answer begins with whether it went well; if not, the reason is its rest.
 GOOD, BAD = b"\0", b"\1"
+# That to a scan goes on with whether all processes were looked at.
+COMPLETE, INCOMPLETE = b"\0", b"\1"
 # Process, VM descriptors, vCPU descriptors.
 COUNTED = struct.Struct("!III")
 MAX_ANSWER_BYTES = 1 << 16
-_MAX_COUNTED = (MAX_ANSWER_BYTES - 1) // COUNTED.size
+_MAX_COUNTED = (MAX_ANSWER_BYTES - 2) // COUNTED.size
 _MAX_REASON_BYTES = 512
 _CONNECT_SECONDS = 1.0
 _PEER_CREDENTIALS = struct.Struct("=iII")
@@ -109,9 +111,11 @@ def answer(channel: socket.socket, request: bytes, procfs: Procfs) -> None:
             one = procfs.kvm_descriptors(pid)
             channel.send(GOOD + COUNTED.pack(pid, one.vms, one.vcpus))
         case _ if kind == SCAN:
-            every = list(procfs.kvm_processes().items())[:_MAX_COUNTED]
+            seen = procfs.kvm_processes()
+            every = list(seen.found.items())[:_MAX_COUNTED]
             packed = (COUNTED.pack(number, one.vms, one.vcpus) for number, one in every)
-            channel.send(GOOD + b"".join(packed))
+            complete = COMPLETE if seen.is_complete else INCOMPLETE
+            channel.send(GOOD + complete + b"".join(packed))
         case _:
             channel.send(BAD + b"no such request")
 

@@ -19,6 +19,7 @@ _MAX_COMMAND_LINE_BYTES = 1 << 20
 _START_TIME_FIELD = 22 - 3
 _FLAGS_FIELD = 9 - 3
 _PF_KTHREAD = 0x00200000
+_INIT = 1
 _MAX_STATUS_BYTES = 16384
 _MAX_STAT_BYTES = 4096
 _UID = re.compile(rb"^Uid:\s*\d+\s+(\d+)", re.MULTILINE)
@@ -35,6 +36,19 @@ class KvmDescriptors:
 
     vms: int
     vcpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class KvmProcesses:
+    """The processes that hold a KVM VM descriptor.
+
+    Attributes:
+        found: pid → what it holds of KVM.
+        is_complete: whether all that may be VMMs were looked at; others may hold one, too.
+    """
+
+    found: Mapping[int, KvmDescriptors]
+    is_complete: bool
 
 
 class Procfs:
@@ -104,17 +118,22 @@ class Procfs:
             pass
         return KvmDescriptors(vms, vcpus)
 
-    def kvm_processes(self) -> Mapping[int, KvmDescriptors]:
+    def kvm_processes(self) -> KvmProcesses:
         """The processes that hold a KVM VM descriptor; without those that may not be seen."""
         found = {}
-        for pid in self.pids():
+        pids = set(self.pids())
+        # Every PID namespace has a first process; hidepid shows others' to nobody.
+        is_complete = _INIT in pids or not (self.root / "self").is_symlink()
+        for pid in pids:
             try:
                 descriptors = self.kvm_descriptors(pid)
             except PermissionError:
+                # The first process may be closed to all, and is no VMM; kernel threads are none.
+                is_complete &= pid == _INIT or self.is_kernel_thread(pid)
                 continue
             if descriptors.vms:
                 found[pid] = descriptors
-        return found
+        return KvmProcesses(found, is_complete)
 
     def resident_bytes(self, pid: int) -> int | None:
         """The memory that a process occupies; None if it is gone."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.metrics import Value
-from kvmexporter.model.vm import Vm
+from kvmexporter.model.vm import SEEING, UNSEEN, Vm
 from kvmexporter.sampler import Snapshot, State
 from kvmexporter.views.rates import Series, series, since
 
@@ -162,6 +162,12 @@ def _why_not(snapshot: Snapshot, collector: str, metrics: Collection[str]) -> st
     if status is None:
         return f"the collector {collector} is off"
     return "" if status.state is State.OK else status.detail
+
+
+def without_vms(snapshot: Snapshot) -> str:
+    """A sentence in the place of VMs, where there are none."""
+    words = "no VM runs on this host" if snapshot.sees_all_vms else f"{UNSEEN}: {SEEING}"
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def notes(done: Sequence[Activity]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def render(
         "</span></header>",
         f"<h2>Findings</h2>\n{markup.findings(built.findings) or '<p>Nothing to complain of.</p>'}",
         "<h2>VMs</h2>",
-        _overview(built.overview, past),
+        _overview(built.overview, past) if built.overview else "",
         *map(markup.note, built.notes),
         *(_chapter(chapter, past) for chapter in built.chapters),
     ]
@@ -49,9 +49,7 @@ def render(
     return markup.document(f"KVM diagnosis, {when}", head, "\n".join(body))
 
 
-def _overview(shown: Table | None, past: History) -> str:
-    if shown is None:
-        return "<p>No VM runs on this host.</p>"
+def _overview(shown: Table, past: History) -> str:
     lines = [past.points(row[0], history.EXITS) for row in shown.rows]
     if max(map(len, lines)) < _LEAST_POINTS:
         return markup.table(shown)

@@ -65,7 +65,7 @@ def render(snapshot: Snapshot, metrics_path: str, past: History) -> str:
         (
             f'<p class="dim">{when}, {len(snapshot.vms)} VMs</p>',
             f"<h2>Findings</h2>\n{_findings(snapshot)}",
-            f"<h2>VMs</h2>\n{_vms(done, past)}",
+            f"<h2>VMs</h2>\n{_vms(snapshot, done, past)}",
             f"<h2>Hottest I/O paths</h2>\n{_paths(done, past)}",
             *_clocks(snapshot),
             f"<h2>Collectors</h2>\n{markup.collectors(snapshot.statuses)}",
@@ -86,9 +86,9 @@ def _findings(snapshot: Snapshot) -> str:
     return markup.findings(found) or "<p>Nothing to complain of.</p>"
 
 
-def _vms(done: list[Activity], past: History) -> str:
+def _vms(snapshot: Snapshot, done: list[Activity], past: History) -> str:
     if not done:
-        return "<p>No VM runs on this host.</p>"
+        return f"<p>{escape(activity.without_vms(snapshot))}</p>"
     ordered = sorted(
         done, key=lambda one: (-(past.latest(one.vm.name, history.EXITS) or 0), one.vm.name)
     )

@@ -81,7 +81,7 @@ class Report:
         seconds: over which time, None: since counting began.
         findings: worst first.
         overview: a line a VM, None without VMs.
-        notes: what to know of the overview's numbers.
+        notes: what to know of the overview's numbers, or why there is none.
         chapters: the VMs, the host, this guest, the exporter.
     """
 
@@ -118,7 +118,7 @@ def build(snapshot: Snapshot, earlier: Snapshot | None = None) -> Report:
         seconds,
         worst_first(snapshot.findings),
         overview(done) if done else None,
-        activity.notes(done),
+        activity.notes(done) if done else (activity.without_vms(snapshot),),
         tuple(chapters),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from kvmexporter.errors import UsageError
 from kvmexporter.model.metrics import Family
+from kvmexporter.model.vm import SEEING
 from kvmexporter.sampler import Snapshot
 
 _MOST_NAMED = 10
@@ -22,6 +23,8 @@ def require(snapshot: Snapshot, names: Iterable[str]) -> None:
         if name not in running:
             more = len(running) - _MOST_NAMED
             known = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            if not known and not snapshot.sees_all_vms:
+                raise UsageError(f"no VM is called {name!r} as far as can be seen: {SEEING}")
             raise UsageError(f"no VM is called {name!r}; there are: {known or 'none'}")
 
 

@@ -41,12 +41,10 @@ def render_report(built: Report, where: str = "") -> str:
     _findings(out, built.findings)
     if built.overview:
         print_table(out, built.overview, 0)
-        for note in built.notes:
-            out.print(Text(note))
-        if built.notes:
-            out.print()
-    else:
-        out.print(Text("No VM runs on this host.\n"))
+    for note in built.notes:
+        out.print(Text(note))
+    if built.notes:
+        out.print()
     for chapter in built.chapters:
         _chapter(out, chapter)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).rstrip() + "\n"

@@ -43,6 +43,14 @@ def test_no_vm(tree: ProcfsTree) -> None:
     assert refreshed(tree).vms() == ()
 
 
+def test_whether_a_vm_may_have_been_missed(tree: ProcfsTree) -> None:
+    """By who may not see what others hold."""
+    assert refreshed(tree).sees_all
+    tree.process(10, ["bash"], vms=0)
+    (tree.root / "self").symlink_to("10")  # mounted with hidepid: nobody else is there
+    assert not refreshed(tree).sees_all
+
+
 def test_everything_that_is_known(tree: ProcfsTree) -> None:
     """From the command line and the descriptors."""
     tree.process(

@@ -16,6 +16,7 @@ from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.libvirt_domain import LibvirtDomain
 from kvmexporter.model.needs import Standing, Verdict
 from kvmexporter.model.role import Role
+from kvmexporter.model.vm import SEEING, UNSEEN
 from kvmexporter.needs import Need, Place
 from kvmexporter.sources.bpfprobes import BpfProbes, ProgramState
 from kvmexporter.sources.qemu import QemuFacts
@@ -211,6 +212,18 @@ def test_monitors(place: Place) -> None:
         "vm3: no QMP socket for us"
     )
     assert needs.QMP.check(replace(place, vms=(answers,), addressing=known)).standing is OK
+
+
+def test_vms_that_cannot_be_seen(place: Place) -> None:
+    """Are not said to be not there."""
+    assert needs.QMP.check(place) == Verdict(OK, "no VM runs that could be asked")
+    blind = replace(place, sees_all_vms=False)
+    assert needs.QMP.check(blind) == Verdict(DEGRADED, UNSEEN, SEEING)
+    assert needs.LIBVIRT.check(blind) == Verdict(OK, "runs no VM that can be seen")
+    # Of a user namespace, it counts for nothing outside.
+    write(place, "proc/self/status", "CapEff:\t000001ffffffffff\n")
+    assert needs.CAPABILITIES.check(place).standing is OK
+    assert needs.CAPABILITIES.check(blind).standing is DEGRADED
 
 
 def test_a_debugfs_that_shows_names_alone(place: Place) -> None:

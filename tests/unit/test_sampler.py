@@ -371,3 +371,10 @@ def test_findings_are_counted_worst_first(
     told = list(dict.fromkeys((one.vm, one.rule, str(one.severity)) for one in snapshot.findings))
     assert told == list(counts)
     assert len(snapshot.findings) == sum(counts.values())
+
+
+def test_whether_vms_may_have_been_missed(host: Host) -> None:
+    """A view has to know before it says that none runs."""
+    assert host.snapshot().sees_all_vms
+    (host.tree.root / "self").symlink_to("10")  # mounted with hidepid
+    assert not host.snapshot().sees_all_vms

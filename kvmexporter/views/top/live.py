@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from kvmexporter.sampler import Snapshot
-from kvmexporter.views import report, text
+from kvmexporter.views import activity, report, text
 from kvmexporter.views.activity import activities
 from kvmexporter.views.history import History
 from kvmexporter.views.report import Table
@@ -105,7 +105,7 @@ def plain(seen: Seen) -> str:
         )  # fmt: skip
         lines += _lines(Table(("VM", "device", "path", "I/O/s ", "to VMM/s "), rows))
     else:
-        lines += ["no VM runs here", ""]
+        lines += [activity.without_vms(seen.snapshot), ""]
     return "".join(f"{line}\n" for line in lines)
 
 

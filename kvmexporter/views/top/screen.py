@@ -121,8 +121,10 @@ def _vms(state: State, seen: Seen, width: int, height: int) -> list[Text]:
     columns = _columns(shown, width)
     head = Text(_row(columns, _headings(state)), style="reverse")
     if not shown:
-        what = f"no VM's name contains {state.filter!r}" if state.filter else "no VM runs here"
-        return [head, Text(what)]
+        what = activity.without_vms(seen.snapshot)
+        if state.filter:
+            what = f"no VM's name contains {state.filter!r}"
+        return [head, *map(Text, textwrap.wrap(what, width))]
     below = notes(shown, width)
     height = max(height - len(below), 1)
     at = place(state, shown)

@@ -57,7 +57,8 @@ def test_it_refuses_what_is_no_vm(opener: Opener) -> None:
     for _ in range(3):
         with pytest.raises(KvmExporterError, match="is no QEMU with a VM"):
             opener.connect(os.getpid())
-    assert os.getpid() not in opener.kvm_processes()
+    assert os.getpid() not in opener.kvm_processes().found
+    assert opener.kvm_processes().is_complete
 
 
 def test_it_dies_with_its_parent() -> None:

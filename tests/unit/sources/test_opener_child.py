@@ -14,6 +14,7 @@ import pytest
 
 from kvmexporter.sources.opener_child import (
     BAD,
+    COMPLETE,
     CONNECT,
     CONNECT_AGENT,
     COUNT,
@@ -140,7 +141,8 @@ def test_counting(asked: Asked) -> None:
     asked.tree.process(12, [QEMU], vms=0, vcpus=0)
     assert asked(COUNT, 11) == GOOD + COUNTED.pack(11, 2, 8)
     assert asked(COUNT, 999) == GOOD + COUNTED.pack(999, 0, 0)
-    found = {COUNTED.unpack(asked(SCAN)[1:][at : at + 12]) for at in (0, 12)}
+    assert asked(SCAN)[1:2] == COMPLETE
+    found = {COUNTED.unpack(asked(SCAN)[2:][at : at + 12]) for at in (0, 12)}
     assert found == {(10, 1, 1), (11, 2, 8)}
 
 

@@ -2,10 +2,12 @@
 """Processes, from a procfs tree and from the real one."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kvmexporter.sources.procfs import KvmDescriptors, Procfs
+from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses, Procfs
 from tests.unit.procfs_tree import ProcfsTree
 
 
@@ -84,6 +86,38 @@ def test_kvm_descriptors(tree: ProcfsTree, vms: int, vcpus: int) -> None:
     (tree.root / "7" / "fd" / "101").symlink_to("anon_inode:kvm-vcpu-stats:0")
     (tree.root / "7" / "fd" / "102").symlink_to("/tmp/anon_inode:kvm-vm")
     assert tree.procfs.kvm_descriptors(7) == KvmDescriptors(vms, vcpus)
+
+
+def test_what_may_not_be_seen(tree: ProcfsTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose descriptors are closed may have a VM; init and kernel threads have none."""
+    closed: set[str] = set()
+    scandir = os.scandir
+
+    def guarded(path: str | Path) -> Any:
+        # Root reads whatever a test could close.
+        if Path(path).name == "fd" and Path(path).parent.name in closed:
+            raise PermissionError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    for pid in (1, 7, 8):
+        tree.process(pid, vms=0)
+    tree.process(2, (), flags=0x00200000, vms=0)
+    tree.process(9)
+    for closed_now, is_complete in (((), True), (("1", "2"), True), (("1", "7"), False)):
+        closed = set(closed_now)
+        assert tree.procfs.kvm_processes() == KvmProcesses(
+            {9: KvmDescriptors(1, 1)}, is_complete=is_complete
+        )
+
+
+def test_a_procfs_that_hides_others(tree: ProcfsTree) -> None:
+    """Hidepid leaves out even the first process."""
+    tree.process(7)
+    (tree.root / "self").symlink_to("7")
+    assert not tree.procfs.kvm_processes().is_complete
+    tree.process(1, vms=0)
+    assert tree.procfs.kvm_processes().is_complete
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page at `/`."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from kvmexporter.model.exits import UNANNOUNCED
+from kvmexporter.model.vm import SEEING
 from kvmexporter.sampler import Snapshot, State
 from kvmexporter.views.assets import SERVED
 from kvmexporter.views.history import History
@@ -111,6 +113,15 @@ def test_what_nobody_counts() -> None:
     assert Reader(page).cells[:8] == ["web", "qemu", "2", "-", "-", "-", "", ""]
     assert '<p class="note">exits are not counted: the collector exits is off</p>' in page
     assert "They are not counted." in page
+
+
+def test_what_nobody_sees() -> None:
+    """Is not said to be not there."""
+    assert "<p>No VM runs on this host.</p>" in drawn(snapshot())
+    page = drawn(replace(snapshot(), sees_all_vms=False))
+    assert "No VM runs" not in page
+    assert "No VM can be seen" in page
+    assert SEEING in page
 
 
 def test_where_kvm_announces_no_exits() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A part of a snapshot."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvmexporter.errors import UsageError
@@ -38,6 +40,14 @@ def test_a_vm_that_does_not_run() -> None:
     require(everything(), ["web"])
     with pytest.raises(UsageError, match=r"no VM is called 'wbe'; there are: web, <img"):
         require(everything(), ["web", "wbe"])
+
+
+def test_a_vm_that_cannot_be_seen() -> None:
+    """May run all the same."""
+    with pytest.raises(UsageError, match=r"there are: none$"):
+        require(snapshot(), ["web"])
+    with pytest.raises(UsageError, match=r"as far as can be seen: .*CAP_SYS_PTRACE"):
+        require(replace(snapshot(), sees_all_vms=False), ["web"])
     with pytest.raises(UsageError, match="there are: none"):
         require(snapshot(), ["web"])
     with pytest.raises(UsageError, match="a9 and 3 more"):

@@ -9,7 +9,7 @@ from kvmexporter import __version__
 from kvmexporter.collectors.exits import ExitsCollector
 from kvmexporter.collectors.io import IoCollector
 from kvmexporter.collectors.vms import VmsCollector
-from kvmexporter.model.vm import bounded_name
+from kvmexporter.model.vm import SEEING, UNSEEN, bounded_name
 from kvmexporter.sampler import State
 from kvmexporter.tables.exit_reasons import EXIT_CLASSES, Isa, exit_slot
 from kvmexporter.views.text import WIDTH, render
@@ -61,6 +61,13 @@ def test_no_vm() -> None:
         "    collector  state  detail\n"
         "    vms        ok     what vms gives\n"
     )
+
+
+def test_no_vm_that_can_be_seen() -> None:
+    """Whoever may not look at others' processes is not told that none runs."""
+    text = render(replace(snapshot(), sees_all_vms=False))
+    assert "No VM runs" not in text
+    assert f"No{UNSEEN[2:]}: {SEEING}." in " ".join(text.split())
 
 
 def test_what_is_missing_is_said() -> None:

@@ -7,10 +7,12 @@ import pty
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from rich.console import Console
 
 from kvmexporter.model.exits import UNANNOUNCED
+from kvmexporter.model.vm import SEEING, UNSEEN
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views.top.keys import Keyboard
 from kvmexporter.views.top.live import Watch, plain, print_plainly, run
@@ -50,8 +52,10 @@ def test_plain_footnote() -> None:
 
 
 def test_plain_without_a_vm() -> None:
-    """Says so."""
-    assert "no VM runs here" in plain(Watch(snapshot, 1.0).seen)
+    """Says so; where others' VMs cannot be seen, that."""
+    assert "No VM runs on this host." in plain(Watch(snapshot, 1.0).seen)
+    blind = replace(snapshot(), sees_all_vms=False)
+    assert f"No{UNSEEN[2:]}: {SEEING}." in plain(Watch(lambda: blind, 1.0).seen)
 
 
 def test_keys_are_obeyed_and_the_screen_is_given_back() -> None:

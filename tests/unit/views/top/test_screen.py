@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live view's lines."""
 
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
-from kvmexporter.model.vm import bounded_name
+from kvmexporter.model.vm import UNSEEN, bounded_name
 from kvmexporter.views.activity import activities
 from kvmexporter.views.history import History
 from kvmexporter.views.top.screen import Seen, clock, draw, page, spark
@@ -104,7 +106,9 @@ def test_a_vm_that_ended() -> None:
 def test_nothing_to_list() -> None:
     """No VM, or none of that name."""
     empty = Seen(snapshot(), [], History(), 2.0)
-    assert "no VM runs here" in lines(State(), what=empty)
+    assert "No VM runs on this host." in lines(State(), what=empty)
+    blind = replace(empty, snapshot=replace(empty.snapshot, sees_all_vms=False))
+    assert UNSEEN[1:] in " ".join(lines(State(), what=blind))
     assert "no VM's name contains 'zzz'" in lines(State(filter="zzz"))
     assert lines(State(), what=empty)[1] == "clock: unknown, no collector of it runs"
     assert lines(State(), what=empty)[2] == "findings: none"
