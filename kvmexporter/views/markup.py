@@ -10,6 +10,9 @@ from kvmexporter.views import charts
 from kvmexporter.views.advice import advice
 from kvmexporter.views.report import Table
 
+# Headings of columns with words of ours, which are short and stay in one piece.
+_WHOLE = ("collector", "state")
+
 Graph = Callable[[int], str]
 """A row's number → markup for a cell of its own."""
 
@@ -48,6 +51,8 @@ def table(shown: Table, graph: Graph | None = None, heading: str = "") -> str:
 
 def _cell(tag: str, text: str, shown: Table, column: int) -> str:
     kind = "number" if shown.is_number(column) else "name" if column == 0 else ""
+    if shown.headings[column] in _WHOLE:
+        kind = "whole"
     attribute = f' class="{kind}"' if kind else ""
     return f"<{tag}{attribute}>{escape(text)}</{tag}>"
 
@@ -74,8 +79,8 @@ def findings(found: Sequence[Finding]) -> str:
 def collectors(statuses: Iterable[CollectorStatus]) -> str:
     """A row each: what it gives, or why it cannot."""
     rows = "".join(
-        f'<tr class="{escape(one.state)}"><td>{escape(one.name)}</td>'
-        f'<td class="state">{escape(one.state)}</td>'
+        f'<tr class="{escape(one.state)}"><td class="whole">{escape(one.name)}</td>'
+        f'<td class="whole state">{escape(one.state)}</td>'
         f"<td>{escape(one.detail or one.summary)}</td></tr>\n"
         for one in statuses
     )

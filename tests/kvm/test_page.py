@@ -87,6 +87,23 @@ def test_the_page_lives(exporter: Exporter, dark: bool) -> None:
             assert part in words
 
 
+@pytest.mark.parametrize("width", [1280, 700])
+def test_names_and_states_stay_in_one_piece(width: int) -> None:
+    """Whatever there is to say beside them."""
+    lines = (
+        "return [...document.querySelectorAll('td.whole')].map(cell => {"
+        "const range = document.createRange(); range.selectNodeContents(cell);"
+        "return [cell.textContent, range.getClientRects().length]})"
+    )
+    with Exporter("--no-bpf") as running, chromium() as driver:
+        driver.set_window_size(width, 1600)
+        driver.get(f"http://127.0.0.1:{running.port}/")
+        found = driver.execute_script(lines)
+        picture(driver, f"page-{width}")
+        assert ["unavailable", 1] in found
+        assert {count for _, count in found} == {1}
+
+
 def test_the_page_says_when_nobody_answers() -> None:
     """Instead of showing old numbers as if they were new."""
     with chromium() as driver:

@@ -4,6 +4,7 @@
 from xml.etree import ElementTree
 
 from kvmexporter.sampler import State
+from kvmexporter.views import assets
 from kvmexporter.views.markup import collectors, document, findings, table
 from kvmexporter.views.report import Table
 from tests.unit.snapshots import status
@@ -40,6 +41,15 @@ def test_collectors() -> None:
     """What each gives, or why it cannot."""
     drawn = ElementTree.fromstring(collectors([status("io", State.FAILED, HOSTILE)]))
     assert [one.text for one in drawn.iter("td")] == ["io", "failed", HOSTILE]
+    assert [one.attrib.get("class") for one in drawn.iter("td")] == ["whole", "whole state", None]
+
+
+def test_what_stays_in_one_piece() -> None:
+    """Collectors and their states, in a report as well."""
+    shown = Table(("collector", "state", "detail"), (("io", "failed", HOSTILE),))
+    drawn = ElementTree.fromstring(table(shown))
+    assert [one.attrib.get("class") for one in drawn.iter("td")] == ["whole", "whole", None]
+    assert "td.whole { white-space: nowrap; }" in assets.read("style.css")
 
 
 def test_a_document() -> None:
