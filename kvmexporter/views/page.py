@@ -21,6 +21,7 @@ from kvmexporter.views.topics import Subject, Topic, subject, topic
 _MOST_VMS = 50
 _MOST_PATHS = 20
 _SHARED_SECONDS = 0.9
+_NO_RATES = "rates appear from the second look on"
 
 
 class Page:
@@ -107,11 +108,15 @@ def _vms(snapshot: Snapshot, done: list[Activity], past: History) -> str:
     )
     lines = Table(("VM", "VMM", "vCPU ", "exits/s ", "I/O/s ", "to VMM/s ", "most I/O ever"), rows)
     points = [past.points(one.vm.name, history.EXITS) for one in shown]
+    notes = list(activity.notes(done))
+    is_counted = not (done[0].uncounted.exits and done[0].uncounted.io)
+    if is_counted and not past.seconds:
+        notes.append(_NO_RATES)
     return "".join(
         (
             _graphs(lines, points, "exits/s"),
             _more(len(done) - len(shown), "VMs"),
-            *map(markup.note, activity.notes(done)),
+            *map(markup.note, notes),
         )
     )
 

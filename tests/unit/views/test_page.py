@@ -100,11 +100,23 @@ def test_live() -> None:
     past = History()
     for times in range(1, 4):
         past.observe(everything(times, 100.0 + times))
-    page = Reader(render(everything(3, 103.0), "/metrics", past))
+    whole = render(everything(3, 103.0), "/metrics", past)
+    assert "second look" not in whole
+    page = Reader(whole)
     assert page.cells[:8] == ["web", "qemu", "2", "100.0", "94.0", "61.0", "net0 (e1000)", ""]
     assert page.cells[8:12] == [HOSTILE, "qemu", "2", "≥8.0"]
     assert page.opened.count("polyline") == 5  # two VMs, three paths
     assert page.cells[16:22] == ["web", "net0 (e1000)", "emulated", "63.0", "96.8%", "189"]
+
+
+def test_the_first_look() -> None:
+    """Says why there are no rates yet, unless there never will be."""
+    note = '<p class="note">rates appear from the second look on</p>'
+    past = History()
+    past.observe(everything())
+    assert note in render(everything(), "/metrics", past)
+    assert note not in drawn(snapshot(statuses=[status("vms")]))
+    assert note not in drawn(snapshot(vms=[vm("web")], statuses=[status("vms")]))
 
 
 def test_what_nobody_counts() -> None:
