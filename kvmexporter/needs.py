@@ -16,6 +16,7 @@ from pathlib import Path
 from kvmexporter.addressing import VmAddressing
 from kvmexporter.agents import GuestAgents
 from kvmexporter.errors import Unavailable
+from kvmexporter.model.amounts import amount
 from kvmexporter.model.exits import UNANNOUNCED
 from kvmexporter.model.needs import Standing, Verdict
 from kvmexporter.model.vm import SEEING, UNSEEN, Vm, VmId
@@ -113,7 +114,9 @@ def _kvm(place: Place) -> Verdict:
         return _ok("/dev/kvm is there")
     if (place.root / "sys/module/kvm").exists():
         return _ok("the module kvm is loaded")
-    return _ok(f"{len(place.vms)} VMs run") if place.vms else _missing("no /dev/kvm, no module kvm")
+    if place.vms:
+        return _ok(amount(len(place.vms), "VM", "run"))
+    return _missing("no /dev/kvm, no module kvm")
 
 
 def _pid_namespace(place: Place) -> Verdict:
@@ -253,14 +256,15 @@ def _libvirt(place: Place) -> Verdict:
     theirs = [vm for vm in place.vms if vm.libvirt or _LIBVIRT_FILES in _command_line(place, vm)]
     unseen = [vm.name for vm in theirs if not vm.libvirt]
     if unseen:
-        return _degraded(f"runs {len(theirs)} VMs; what it says of {_some(unseen)} is not seen")
+        vms = amount(len(theirs), "VM")
+        return _degraded(f"runs {vms}; what it says of {_some(unseen)} is not seen")
     asked = place.libvirt_monitor
     if asked and shutil.which("virsh", path=place.path) is None:
         return _missing("--libvirt.monitor takes virsh, which is not installed")
     if not theirs:
         return _ok("runs no VM here" if place.sees_all_vms else "runs no VM that can be seen")
     how = "is asked for their devices" if asked else "is not asked: --libvirt.monitor is off"
-    return _ok(f"runs {len(theirs)} VMs, and {how}")
+    return _ok(f"runs {amount(len(theirs), 'VM')}, and {how}")
 
 
 def _command_line(place: Place, vm: Vm) -> str:
@@ -278,7 +282,8 @@ def _guest_agent(place: Place) -> Verdict:
         return _ok("not asked: --guest-agent is off")
     with_agent = [vm for vm in place.vms if vm.agent_socket]
     if not with_agent:
-        return _degraded(f"none of {len(place.vms)} VMs has an agent's socket for us")
+        vms = amount(len(place.vms), "VM")
+        return _degraded(f"{vms}, none with an agent's socket for us")
     times, troubles = place.agents.times(), place.agents.troubles()
     silent = [
         f"{vm.name}: {troubles.get(vm.id, 'has not answered yet')}"
@@ -286,8 +291,8 @@ def _guest_agent(place: Place) -> Verdict:
         if vm.id not in times
     ]
     if silent:
-        return _degraded(f"{len(silent)} of {len(with_agent)} are silent: {_some(silent)}")
-    return _ok(f"all {len(with_agent)} answer")
+        return _degraded(f"silent: {len(silent)} of {len(with_agent)}: {_some(silent)}")
+    return _ok(amount(len(with_agent), "agent", "answer"))
 
 
 def _qmp(place: Place) -> Verdict:
@@ -305,8 +310,8 @@ def _qmp(place: Place) -> Verdict:
         else:
             silent.append(f"{vm.name}: no QMP socket for us")
     if not silent:
-        return _ok(f"all {told} VMs answer")
-    return _degraded(f"{told} of {len(place.vms)} VMs: {_some(silent)}")
+        return _ok(amount(told, "VM", "answer"))
+    return _degraded(f"{told} of {amount(len(place.vms), 'VM')}: {_some(silent)}")
 
 
 def _schedstat(place: Place) -> Verdict:

@@ -8,6 +8,7 @@ import click
 from kvmexporter.cli import configfile
 from kvmexporter.cli.options import option
 from kvmexporter.errors import UsageError
+from kvmexporter.model.amounts import amount
 
 
 @click.group()
@@ -38,7 +39,7 @@ def check(context: click.Context, config_file: str | None, web_config_file: str 
         telemetry_path = settings.get("web_telemetry_path", "/")
         if not telemetry_path.startswith("/"):
             raise UsageError(f"{path}: web.telemetry-path {telemetry_path!r} does not begin with /")
-        click.echo(f"{path}: good, {len(settings)} settings")
+        click.echo(f"{path}: good, {amount(len(settings), 'setting')}")
     else:
         click.echo(f"{path}: not there, so the defaults go")
     web = web_config_file or settings.get("web_config_file")

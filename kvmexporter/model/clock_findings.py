@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from kvmexporter.model.amounts import amount
 from kvmexporter.model.clocks import ClocksourceHistory, Clocksources, PtpOffset, Steps, Timex
 from kvmexporter.model.findings import (
     Finding,
@@ -274,7 +275,7 @@ def stepped(steps: Steps, whose: str) -> Iterable[Finding]:
         return
     yield _STEPPED[whose].finding(
         "clock",
-        f"the {whose}'s clock was set {steps.count} times since the exporter started, "
+        f"the {whose}'s clock was set {amount(steps.count, 'time')} since the exporter started, "
         f"{ns_to_seconds(steps.forward_ns):.6f} s forward and "
         f"{ns_to_seconds(steps.backward_ns):.6f} s back",
     )

@@ -110,7 +110,7 @@ def _emulated(vm: str, device: Device) -> Iterable[Finding]:
     rule = {Kind.NIC: NIC_EMULATED, Kind.DISK: DISK_EMULATED}.get(device.kind)
     if rule:
         what = "NIC" if device.kind is Kind.NIC else "disk"
-        yield rule.finding(device.name, f"the {what} is a {device.driver}", vm=vm)
+        yield rule.finding(device.name, f"the {what} is an emulated {device.driver}", vm=vm)
 
 
 def _virtio(vm: str, device: Device) -> Iterable[Finding]:

@@ -84,7 +84,7 @@ def cpu_model(vm: str, model: str) -> Iterable[Finding]:
     # Models have versions: qemu64-v1.
     base = model.partition("-v")[0]
     if base in _BASELINE:
-        yield CPU_MODEL_BASELINE.finding("cpu", f"its processor is a {model}", vm=vm)
+        yield CPU_MODEL_BASELINE.finding("cpu", f"its processor model is {model}", vm=vm)
 
 
 def host(

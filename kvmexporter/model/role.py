@@ -7,6 +7,8 @@ Source: Documentation/virt/kvm/x86/cpuid.rst (Linux 7.2).
 from dataclasses import dataclass
 from typing import Final
 
+from kvmexporter.model.amounts import amount
+
 ROLES: Final = ("auto", "host", "guest", "both")
 
 KVM_SIGNATURE = "KVMKVMKVM"
@@ -85,7 +87,7 @@ def detect(evidence: Evidence, asked: str = "auto") -> Role:
     guest = _guest_because(evidence)
     host = ""
     if evidence.vms:
-        host = f"{evidence.vms} VMs run"
+        host = amount(evidence.vms, "VM", "run")
     elif evidence.kvm_device:
         host = "/dev/kvm is there"
     elif not guest and not evidence.hypervisor_flag and not evidence.signature:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kvmexporter.model.amounts import amount
 from kvmexporter.model.findings import Finding, Severity, worst_first
 
 _MOST_SUBJECTS = 4
@@ -49,7 +50,7 @@ def _about(found: Sequence[Finding]) -> str:
     if len(subjects) > _MOST_SUBJECTS:
         words = f"{words} and {len(subjects) - _MOST_SUBJECTS} more"
     if len(vms) > 1:
-        return f"{len(vms)} VMs, {words}"
+        return f"{amount(len(vms), 'VM')}, {words}"
     return f"VM {vms[0]}, {words}" if vms[0] else words
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from kvmexporter import __version__
+from kvmexporter.model.amounts import amount
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views import activity, charts, facts, history, markup, quantities, report
 from kvmexporter.views.activity import Activity
@@ -64,7 +65,7 @@ def render(snapshot: Snapshot, metrics_path: str, past: History) -> str:
     when = time.strftime("%H:%M:%S UTC", time.gmtime(snapshot.time))
     main = "\n".join(
         (
-            f'<p class="dim">{when}, {len(snapshot.vms)} VMs</p>',
+            f'<p class="dim">{when}, {amount(len(snapshot.vms), "VM")}</p>',
             f"<h2>Findings</h2>\n{_findings(snapshot)}",
             f"<h2>VMs</h2>\n{_vms(snapshot, done, past)}",
             f"<h2>Hottest I/O paths</h2>\n{_paths(done, past)}",
@@ -115,7 +116,7 @@ def _vms(snapshot: Snapshot, done: list[Activity], past: History) -> str:
     return "".join(
         (
             _graphs(lines, points, "exits/s"),
-            _more(len(done) - len(shown), "VMs"),
+            _more(len(done) - len(shown), "VM"),
             *map(markup.note, notes),
         )
     )
@@ -144,7 +145,7 @@ def _paths(done: list[Activity], past: History) -> str:
     )
     lines = Table(("VM", "device", "path", "I/O/s ", "to VMM ", "ever "), rows)
     points = [past.points(*_key(vm, path)) for vm, path in shown]
-    return _graphs(lines, points, "I/O/s") + _more(len(found) - len(shown), "paths")
+    return _graphs(lines, points, "I/O/s") + _more(len(found) - len(shown), "path")
 
 
 def _graphs(shown: Table, points: Sequence[charts.Points], what: str) -> str:
@@ -191,4 +192,4 @@ def _number(rate: float | None) -> str:
 
 
 def _more(count: int, what: str) -> str:
-    return markup.note(f"and {count:,} {what} more") if count > 0 else ""
+    return markup.note(f"and {amount(count, what)} more") if count > 0 else ""

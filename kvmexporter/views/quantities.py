@@ -9,6 +9,8 @@ from kvmexporter.model.metrics import Kind, Metric, Value
 from kvmexporter.units import ns_to_seconds
 
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+# From what size on, in which unit.
+_RATIOS = ((1e-3, 1e-2, "%"), (1e-6, 1e-6, " ppm"), (1e-12, 1e-9, " ppb"))
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DECIMAL = ((1e9, "G"), (1e6, "M"), (1e4, "k"))
 
@@ -46,6 +48,14 @@ def short(count: float) -> str:
 def share(part: float, whole: float) -> str:
     """A part in percent, "" of nothing."""
     return f"{part / whole:.1%}" if whole else ""
+
+
+def ratio(number: float) -> str:
+    """A part of a whole, or how much two clocks differ: in percent, or in millionths and less."""
+    for least, scale, unit in _RATIOS:
+        if abs(number) >= least:
+            return f"{_three(number / scale)}{unit}"
+    return "0"
 
 
 def quantile(times: Histogram | None, q: float) -> str:
@@ -102,7 +112,7 @@ def value(metric: Metric, number: Value, seconds: float | None = None) -> str:
         case "hertz":
             return f"{number / 1e6:,.3f} MHz"
         case "ratio":
-            return f"{number:.9g}"
+            return ratio(number)
         case _ if per:
             return f"{number:,.1f}/s"
         case _:

@@ -211,7 +211,8 @@ def test_monitors(place: Place) -> None:
         "1 of 4 VMs: vm1: /x: permission denied; vm2: has not answered yet; "
         "vm3: no QMP socket for us"
     )
-    assert needs.QMP.check(replace(place, vms=(answers,), addressing=known)).standing is OK
+    alone = replace(place, vms=(answers,), addressing=known)
+    assert needs.QMP.check(alone) == Verdict(OK, "1 VM answers")
 
 
 def test_vms_that_cannot_be_seen(place: Place) -> None:
@@ -262,13 +263,13 @@ def test_libvirt(place: Place) -> None:
     )  # fmt: skip
     here = replace(place, vms=(seen, plain), path=str(place.root))
     assert needs.LIBVIRT.check(here) == Verdict(
-        OK, "runs 1 VMs, and is not asked: --libvirt.monitor is off"
+        OK, "runs 1 VM, and is not asked: --libvirt.monitor is off"
     )
     asked = replace(here, libvirt_monitor=True)
     assert needs.LIBVIRT.check(asked).standing is MISSING
     write(place, "virsh", "")
     (place.root / "virsh").chmod(0o755)
-    assert needs.LIBVIRT.check(asked) == Verdict(OK, "runs 1 VMs, and is asked for their devices")
+    assert needs.LIBVIRT.check(asked) == Verdict(OK, "runs 1 VM, and is asked for their devices")
     assert needs.LIBVIRT.check(replace(here, vms=(plain,))).seen == "runs no VM here"
 
 
@@ -284,7 +285,7 @@ def test_guest_agents(place: Place, tree: ProcfsTree) -> None:
     agents = GuestAgents(inventory, tree.root)
     here = replace(place, agents=agents)
     assert needs.GUEST_AGENT.check(replace(here, vms=(answers,))) == Verdict(
-        DEGRADED, "1 of 1 are silent: pid-10: has not answered yet"
+        DEGRADED, "silent: 1 of 1: pid-10: has not answered yet"
     )
     with AgentServer(tree.root / "10/root/run/answers", agent()):
         agents.start()
@@ -292,11 +293,11 @@ def test_guest_agents(place: Place, tree: ProcfsTree) -> None:
     agents.close()
     verdict = needs.GUEST_AGENT.check(replace(here, vms=(answers, fails, has_none)))
     assert verdict.standing is DEGRADED
-    assert verdict.seen.startswith("1 of 2 are silent: pid-11: ")
+    assert verdict.seen.startswith("silent: 1 of 2: pid-11: ")
     assert verdict.seen.endswith("No such file or directory")
-    assert needs.GUEST_AGENT.check(replace(here, vms=(answers, has_none))).seen == "all 1 answer"
+    assert needs.GUEST_AGENT.check(replace(here, vms=(answers, has_none))).seen == "1 agent answers"
     assert needs.GUEST_AGENT.check(replace(here, vms=(has_none,))) == Verdict(
-        DEGRADED, "none of 1 VMs has an agent's socket for us"
+        DEGRADED, "1 VM, none with an agent's socket for us"
     )
     assert needs.GUEST_AGENT.check(place).seen == "not asked: --guest-agent is off"
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from kvmexporter.model.amounts import amount
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views import activity, facts, history, quantities, report, text
 from kvmexporter.views.activity import Activity
@@ -68,7 +69,7 @@ def draw(state: State, seen: Seen, width: int, height: int) -> tuple[list[Text],
 
 def _title(state: State, seen: Seen) -> Text:
     when = time.strftime("%H:%M:%S", time.localtime(seen.snapshot.time))
-    line = Text(f"kvmexporter top  {when}  {len(seen.done)} VMs", style="bold")
+    line = Text(f"kvmexporter top  {when}  {amount(len(seen.done), 'VM')}", style="bold")
     if seen.done and not seen.done[0].uncounted.exits:
         exits = quantities.short(sum(one.all_exits / (one.seconds or 1) for one in seen.done))
         least = "≥" if any(one.is_least for one in seen.done) else ""
@@ -101,8 +102,9 @@ def clock(snapshot: Snapshot) -> Text:
             if isinstance(value, int | float):
                 line.append(f", {word} {quantities.duration(value)}")
         steps = values.get(f"kvm_{whose}_clock_steps_total")
-        if steps and steps.samples[0].value:
-            line.append(f", set {steps.samples[0].value} times", style="bold red")
+        times = steps.samples[0].value if steps else None
+        if isinstance(times, int | float) and times:
+            line.append(f", set {amount(times, 'time')}", style="bold red")
         return line
     return Text("clock: unknown, no collector of it runs")
 
@@ -222,7 +224,8 @@ def _vm(state: State, seen: Seen, width: int, height: int) -> tuple[list[Text], 
     start = min(state.scroll, last)
     shown = body[start : start + height]
     if start < last:
-        shown[-1:] = [Text(f"… {len(body) - start - height + 1} lines more", style="dim")]
+        below = amount(len(body) - start - height + 1, "line")
+        shown[-1:] = [Text(f"… {below} more", style="dim")]
     head = Text(_row((width,), [about + line]), style="reverse")
     return [head, *shown], replace(state, scroll=start)
 

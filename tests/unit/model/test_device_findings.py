@@ -128,8 +128,8 @@ def test_queues(device: Device, vcpus: int | None, expected: list[tuple[str, str
 @pytest.mark.parametrize(
     ("device", "seen"),
     [
-        (nic("e1000", Make.EMULATED), "the NIC is a e1000"),
-        (disk("nvme", Make.EMULATED), "the disk is a nvme"),
+        (nic("e1000", Make.EMULATED), "the NIC is an emulated e1000"),
+        (disk("nvme", Make.EMULATED), "the disk is an emulated nvme"),
         (nic(netdev=TAP), "netdev net0 has vhost=off"),
         (disk(ioeventfd=False), "the virtio-blk-pci has ioeventfd=off"),
         (disk(vectors=0), "the virtio-blk-pci has vectors=0"),
