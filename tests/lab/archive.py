@@ -49,17 +49,21 @@ def _run(command: list[str], cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def _mirrors() -> dict[str, str]:
-    """Return the system's Debian mirrors: apt's Label ("Debian", "Debian-Security") → URI."""
-    mirrors: dict[str, str] = {}
+def mirrors() -> dict[str, str]:
+    """Return the system's Debian mirrors: apt's Label ("Debian", "Debian-Security") → URI.
+
+    Raises:
+        ArchiveError: apt has none, or has not yet read what they are.
+    """
+    found: dict[str, str] = {}
     stanzas = _run(["apt-get", "indextargets", "Created-By: Packages"]).split("\n\n")
     for stanza in stanzas:
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", stanza, re.MULTILINE))
         if fields.get("Origin") == "Debian" and "Repo-URI" in fields:
-            mirrors.setdefault(fields.get("Label", ""), fields["Repo-URI"])
-    if "Debian" not in mirrors:
+            found.setdefault(fields.get("Label", ""), fields["Repo-URI"])
+    if "Debian" not in found:
         raise ArchiveError("apt knows no Debian mirror: run `apt-get update` first")
-    return mirrors
+    return found
 
 
 class Archive:
@@ -79,12 +83,12 @@ class Archive:
         lists, debs = state / "lists", state / "debs"
         for directory in (lists / "partial", debs / "partial", state / "cache"):
             directory.mkdir(parents=True, exist_ok=True)
-        mirrors = _mirrors()
-        suites = [(mirrors["Debian"], release)]
-        if release != "sid" and "Debian-Security" in mirrors:
-            suites.append((mirrors["Debian-Security"], f"{release}-security"))
+        known = mirrors()
+        suites = [(known["Debian"], release)]
+        if release != "sid" and "Debian-Security" in known:
+            suites.append((known["Debian-Security"], f"{release}-security"))
         if backports:
-            suites.append((mirrors["Debian"], f"{release}-backports"))
+            suites.append((known["Debian"], f"{release}-backports"))
         listed = state / "sources.list"
         listed.write_text(
             "".join(

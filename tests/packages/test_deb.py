@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kvmexporter.cli.main import cli
+from tests.lab.archive import mirrors
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"kvmexporter", *(f"kvmexporter-{name}" for name in cli.commands)}
@@ -89,18 +90,12 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if os.geteuid() or not shutil.which("debootstrap"):
         pytest.fail("this takes root and debootstrap: apt-get install debootstrap")
     tree = tmp_path_factory.mktemp("debian") / "tree"
-    run("debootstrap", "--variant=minbase", "--include=python3", "bookworm", tree, mirror())
+    run("debootstrap", "--variant=minbase", "--include=python3", "bookworm", tree,
+        mirrors()["Debian"])  # fmt: skip
     run("mount", "-t", "proc", "proc", tree / "proc")
     yield tree
     run("umount", tree / "proc")
     shutil.rmtree(tree)
-
-
-def mirror() -> str:
-    """Where this machine gets its packages."""
-    policy = run("apt-cache", "policy", "debootstrap")
-    found = re.search(r"\d+ (https?://\S+) bookworm/main", policy)
-    return found[1] if found else "http://deb.debian.org/debian"
 
 
 def test_in_a_fresh_debian(package: Path, debian: Path) -> None:
