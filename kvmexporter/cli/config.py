@@ -7,7 +7,6 @@ import click
 
 from kvmexporter.cli import configfile
 from kvmexporter.cli.options import option
-from kvmexporter.errors import UsageError
 from kvmexporter.model.amounts import amount
 
 
@@ -24,21 +23,13 @@ def config() -> None:
 @click.pass_context
 def check(context: click.Context, config_file: str | None, web_config_file: str | None) -> None:
     """Read the configuration as serve would, and say whether it is good."""
-    from kvmexporter.views import listening, policy
+    from kvmexporter.views import policy
 
     path = Path(config_file) if config_file else configfile.DEFAULT_PATH
     settings = {}
     if config_file or path.exists():
         known = configfile.options(context.find_root().command)
         settings = configfile.checked(path, configfile.read(path), known, context)
-        try:
-            for address in settings.get("web_listen_address", ()):
-                listening.parse_address(address)
-        except UsageError as err:
-            raise UsageError(f"{path}: web.listen-address: {err}") from err
-        telemetry_path = settings.get("web_telemetry_path", "/")
-        if not telemetry_path.startswith("/"):
-            raise UsageError(f"{path}: web.telemetry-path {telemetry_path!r} does not begin with /")
         click.echo(f"{path}: good, {amount(len(settings), 'setting')}")
     else:
         click.echo(f"{path}: not there, so the defaults go")

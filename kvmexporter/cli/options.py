@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from kvmexporter import logs
-from kvmexporter.cli import configfile
+from kvmexporter.cli import configfile, values
 from kvmexporter.model.role import ROLES
 from kvmexporter.registry import COLLECTORS
 
@@ -53,11 +53,11 @@ def shared_options(command: F) -> F:
                 help="The least severe messages to log.", show_default=True),
         option("--bpf.max-vcpus", type=click.IntRange(1, 1 << 20), default=16384,
                 help="vCPU threads that can be counted at once.", show_default=True),
-        option("--bpf.kernel-headers", type=click.Path(), default=None,
+        option("--bpf.kernel-headers", type=click.Path(exists=True, file_okay=False), default=None,
                 help="A tree of kernel headers, of any version. [default: look for one]"),
-        option("--bpf.python", type=click.Path(), default=None,
+        option("--bpf.python", type=values.Parsed(values.interpreter), default=None,
                 help="An interpreter that has bcc. [default: this one, then /usr/bin/python3]"),
-        option("--ignore", multiple=True, metavar="RULE[:VM]",
+        option("--ignore", multiple=True, metavar="RULE[:VM]", type=values.Parsed(values.ignored),
                 help="A finding that is not to be told or counted, of one VM or of all; may be "
                 "repeated."),
         option("--metrics.all/--no-metrics.all", default=False, show_default=True,

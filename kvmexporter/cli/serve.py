@@ -8,16 +8,20 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvmexporter.cli import values
 from kvmexporter.cli.options import option, shared_options
 from kvmexporter.cli.session import session
-from kvmexporter.errors import KvmExporterError, UsageError
+from kvmexporter.errors import KvmExporterError
 from kvmexporter.sampler import Housekeeping
 from kvmexporter.sources import allocator, privilege
 from kvmexporter.sources.opener import Opener
+
+if TYPE_CHECKING:
+    from kvmexporter.views.listening import Address
 
 _log = logging.getLogger(__name__)
 
@@ -26,39 +30,38 @@ _HOUSEKEEPING_SECONDS = 15.0
 
 
 @click.command()
-@option("--web.listen-address", multiple=True, default=[_DEFAULT_ADDRESS], show_default=True,
+@option("--web.listen-address", multiple=True, type=values.Parsed(values.address),
+         default=[_DEFAULT_ADDRESS], show_default=True,
          help="Where to listen, HOST:PORT; may be repeated.")  # fmt: skip
 @option("--web.systemd-socket", is_flag=True, default=False, show_default=True,
         help="Listen on the sockets that systemd hands over instead.")  # fmt: skip
 @option("--web.config.file", type=click.Path(), default=None,
         help="TLS, users and headers, in the format of Prometheus' exporters; read again "
              "when it changes.")  # fmt: skip
-@option("--web.telemetry-path", default="/metrics", show_default=True,
-         help="Where the metrics are.")  # fmt: skip
-@option("--user", default=None, help="Give up root for this user once the probes are attached.")
+@option("--web.telemetry-path", type=values.Parsed(values.telemetry_path),
+         default="/metrics", show_default=True,
+         help="Where the metrics are; / has them in place of the page.")  # fmt: skip
+@option("--user", type=values.Parsed(values.account), default=None,
+        help="Give up root for this user once the probes are attached.")  # fmt: skip
 @shared_options
 def serve(
-    web_listen_address: Sequence[str],
+    web_listen_address: Sequence["Address"],
     web_systemd_socket: bool,
     web_config_file: str | None,
     web_telemetry_path: str,
-    user: str | None,
+    user: pwd.struct_passwd | None,
     **shared: Any,
 ) -> None:
     """Serve metrics over HTTP."""
     from kvmexporter.views import http, listening, policy
 
     allocator.keep_little()
-    if not web_telemetry_path.startswith("/"):
-        raise UsageError(f"--web.telemetry-path {web_telemetry_path!r} does not begin with /")
-    addresses = [listening.parse_address(text) for text in web_listen_address]
-    account = _account(user)
     web_config = Path(web_config_file) if web_config_file else None
     first_policy = policy.load(web_config)
-    sockets = listening.from_systemd() if web_systemd_socket else listening.bind(addresses)
+    sockets = listening.from_systemd() if web_systemd_socket else listening.bind(web_listen_address)
     with (
         _closed_at_the_end(sockets),
-        _privileges(account) as (opener, loaded, ready),
+        _privileges(user) as (opener, loaded, ready),
         session(shared, opener, loaded, everything=False) as (
             sources,
             sampler,
@@ -92,20 +95,6 @@ def _closed_at_the_end(sockets: Sequence[socket.socket]) -> Iterator[None]:
     finally:
         for one in sockets:
             one.close()
-
-
-def _account(user: str | None) -> pwd.struct_passwd | None:
-    """The account to become.
-
-    Raises:
-        UsageError: there is none of that name or number.
-    """
-    if user is None:
-        return None
-    try:
-        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    except KeyError as err:
-        raise UsageError(f"--user {user}: no such user") from err
 
 
 @contextmanager

@@ -16,9 +16,7 @@ from kvmexporter.cli.options import option_name
 from kvmexporter.collector import PER_VCPU, Collector, Sources
 from kvmexporter.errors import KvmExporterError, Unavailable
 from kvmexporter.inventory import Inventory
-from kvmexporter.model.ignored import parse_ignored
 from kvmexporter.model.role import detect
-from kvmexporter.model.rules import RULES
 from kvmexporter.registry import COLLECTORS
 from kvmexporter.sampler import Sampler
 from kvmexporter.sources import bpfprobes, cpuid, hypervisor, tsc
@@ -53,7 +51,6 @@ def session(
         everything: whether what takes a flag is told without it, vCPUs one by one excepted.
     """
     logs.configure(shared["log_level"], shared["log_format"])
-    ignored = parse_ignored(shared["ignore"], RULES)
     asked_for = {kind.name for kind in COLLECTORS if shared[f"collector_{kind.name}"]}
     enabled = [
         kind
@@ -106,7 +103,7 @@ def session(
         addressing.start()
         if agents:
             agents.start()
-        yield sources, Sampler(sources, collectors, asked_for, ignored=ignored)
+        yield sources, Sampler(sources, collectors, asked_for, ignored=tuple(shared["ignore"]))
     finally:
         for collector in collectors:
             collector.close()

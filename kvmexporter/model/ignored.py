@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings that nobody wants to hear of: `RULE`, or `RULE:VM`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -26,27 +26,23 @@ class Ignored:
         return finding.rule == self.rule and self.vm in (None, finding.vm)
 
 
-def parse_ignored(texts: Iterable[str], rules: Collection[str]) -> tuple[Ignored, ...]:
+def parse_ignored(text: str, rules: Collection[str]) -> Ignored:
     """What was written after `--ignore`.
 
     Args:
-        texts: each `RULE` or `RULE:VM`; a VM's name may contain colons, a rule's never does.
+        text: `RULE` or `RULE:VM`; a VM's name may contain colons, a rule's never does.
         rules: the names of the rules that there are.
 
     Raises:
         UsageError: there is no such rule, or no VM after the colon.
     """
-    result = []
-    for text in texts:
-        rule, colon, vm = text.partition(":")
-        if rule not in rules:
-            close = get_close_matches(rule.lower(), rules, n=1)
-            hint = f"did you mean {close[0]}?" if close else "docs/findings.md lists the rules"
-            raise UsageError(f"--ignore {text!r}: there is no rule {rule!r}; {hint}")
-        if colon and not vm:
-            raise UsageError(
-                f"--ignore {text!r}: no VM after the colon; leave the colon out to ignore "
-                "the rule everywhere"
-            )
-        result.append(Ignored(rule, vm if colon else None))
-    return tuple(result)
+    rule, colon, vm = text.partition(":")
+    if rule not in rules:
+        close = get_close_matches(rule.lower(), rules, n=1)
+        hint = f"did you mean {close[0]}?" if close else "docs/findings.md lists the rules"
+        raise UsageError(f"{text!r}: there is no rule {rule!r}; {hint}")
+    if colon and not vm:
+        raise UsageError(
+            f"{text!r}: no VM after the colon; leave the colon out to ignore the rule everywhere"
+        )
+    return Ignored(rule, vm if colon else None)

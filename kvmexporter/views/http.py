@@ -22,6 +22,7 @@ from prometheus_client.exposition import gzip_accepted
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler
 
+from kvmexporter.errors import UsageError
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views import assets, exposition, tls
 from kvmexporter.views.auth import Authenticator, Verdict
@@ -36,11 +37,26 @@ _HEADER_TIMEOUT_SECONDS = 10.0
 _MAX_HEADER_BYTES = 16 * 1024
 _MAX_BODY_BYTES = 0
 _READ_CHUNK_BYTES = 16 * 1024
+_HEALTHY, _READY = "/-/healthy", "/-/ready"
+_RESERVED = {_HEALTHY, _READY, *assets.SERVED}
 # No inline style or script, nothing from elsewhere, nothing to send anywhere.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def parse_telemetry_path(text: str) -> str:
+    """Where the metrics are to be: at a path of their own, or at `/` in place of the page.
+
+    Raises:
+        UsageError: it is no path, or another page's.
+    """
+    if not text.startswith("/"):
+        raise UsageError(f"{text!r} does not begin with /")
+    if text in _RESERVED:
+        raise UsageError(f"{text!r} is another page's: choose a path of the metrics' own")
+    return text
 
 
 class _Endpoint:
@@ -279,8 +295,8 @@ def _application(endpoint: _Endpoint) -> Application:
     telemetry_path = endpoint.telemetry_path
     routes: list[Any] = [
         (re.escape(telemetry_path), _Metrics),
-        (r"/-/healthy", _Healthy),
-        (r"/-/ready", _Ready),
+        (_HEALTHY, _Healthy),
+        (_READY, _Ready),
     ]
     if telemetry_path != "/":
         routes.append((r"/", _Page))

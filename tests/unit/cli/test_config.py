@@ -29,8 +29,9 @@ def test_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("telemetry-path = '/-/ready'", "web.telemetry-path: '/-/ready' is another page's"),
         ("listen-address = '9942'", "web.listen-address: '9942' is not an address to listen on"),
-        ("telemetry-path = 'metrics'", "web.telemetry-path 'metrics' does not begin with /"),
+        ("telemetry-path = 'metrics'", "web.telemetry-path: 'metrics' does not begin with /"),
         ("config.file = '/nowhere'", "/nowhere: No such file or directory"),
     ],
 )
@@ -43,6 +44,29 @@ def test_what_only_serve_would_find(
     code, _, err = check(capsys, "--config.file", str(path))
     assert code == 2
     assert complaint in err
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ignore = ['nosuch']", "ignore: 'nosuch': there is no rule 'nosuch'"),
+        ("user = 'nosuchuser'", "user: nosuchuser: no such user"),
+        ("bpf.python = '/nowhere'", "bpf.python: /nowhere: there is no such program"),
+        ("bpf.kernel-headers = '/nowhere'", "'/nowhere' does not exist"),
+    ],
+)
+def test_what_has_to_be_there(
+    text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rules, users and paths that a file names, as serve wants them."""
+    path = tmp_path / "k.toml"
+    path.write_text(text)
+    for arguments in (["config", "check"], ["serve", "--no-bpf"]):
+        code, out, err = run(capsys, [*arguments, "--config.file", str(path)])
+        assert (code, out) == (2, "")
+        assert err.startswith(f"kvmexporter: {path}: ")
+        assert complaint in err
+        assert err.count("\n") == 1
 
 
 def test_nothing(

@@ -2,6 +2,7 @@
 """`doctor`, on this very system."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,9 +42,9 @@ def test_what_was_asked_for(
     assert missing["remedy"] == "leave out --no-bpf"
 
 
-def test_headers_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_headers_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Were asked for by their flag, too."""
-    flag = ("--no-bpf", "--bpf.kernel-headers", "/nowhere")
+    flag = ("--no-bpf", "--bpf.kernel-headers", str(tmp_path))
     code, out, _ = run(capsys, ["doctor", "--format", "json", *flag])
     assert code == 1
     assert "exits" in json.loads(out)["failed"]

@@ -45,6 +45,7 @@ def test_an_unknown_rule_is_not_ignored(command: str, capsys: pytest.CaptureFixt
     code, out, err = run(capsys, arguments)
     assert (code, out) == (2, "")
     assert err == (
-        "kvmexporter: --ignore 'host-clock-steped:web': there is no rule 'host-clock-steped'; "
+        "kvmexporter: Invalid value for '--ignore' (env var: 'KVMEXPORTER_IGNORE'): "
+        "'host-clock-steped:web': there is no rule 'host-clock-steped'; "
         "did you mean host-clock-stepped?\n"
     )
