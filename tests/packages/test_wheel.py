@@ -46,6 +46,8 @@ def test_everything_is_inside(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert expected - names == set()
+    licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
+    assert licences == {"LICENSE", "kvmexporter/bpf/LICENSE.GPL-2.0"}
     assert {name.split("/")[0] for name in names} == {
         "kvmexporter", next(name for name in names if "dist-info" in name).split("/")[0],
     }  # fmt: skip

@@ -39,7 +39,15 @@ OTHER_UNITS = re.compile(
 )
 MOST_LINES = {".py": 400, ".c": 200, ".h": 200}
 SPDX = re.compile(r"(#|//|/\*|;) SPDX-License-Identifier: (\S.*?)( \*/)?")
-MARKED = {".py", ".c", ".h", ".S", ".ld", ".sh"}
+# JSON has no comments.
+MARKED = {
+    ".py", ".c", ".h", ".S", ".ld", ".sh", ".js", ".jsx", ".css", ".toml", ".yml", ".yaml",
+    ".service", ".socket",
+}  # fmt: skip
+MARKED_NAMES = {"Dockerfile", "Makefile"}
+DIRECTORIES = (
+    PACKAGE, *(ROOT / name for name in ("dashboards", "deploy", "docs", "tests")),
+)  # fmt: skip
 GENERATED = {"build", "node_modules", "dist", "__pycache__"}
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
@@ -48,12 +56,13 @@ METRICS = [metric for kind in COLLECTORS for metric in kind.metrics] + list(samp
 
 
 def source_files() -> list[Path]:
-    """What people have written here."""
+    """What people have written here, or programs that they have written."""
+    found = {path for directory in DIRECTORIES for path in directory.rglob("*")}
     return sorted(
         path
-        for directory in (PACKAGE, ROOT / "dashboards", ROOT / "tests")
-        for path in directory.rglob("*")
-        if path.suffix in MARKED and not GENERATED & set(path.relative_to(ROOT).parts)
+        for path in found.union(ROOT.iterdir())
+        if (path.suffix in MARKED or path.name in MARKED_NAMES)
+        and not GENERATED & set(path.relative_to(ROOT).parts)
     )
 
 
