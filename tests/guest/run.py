@@ -10,10 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from kvmexporter.inventory import Inventory
 from kvmexporter.sources.procfs import Procfs
+
+_LOOK_SECONDS = 0.1
 
 
 def main() -> int:
@@ -32,6 +38,8 @@ def main() -> int:
         signal.signal(number, lambda number, _: exporter.send_signal(number))
     guest = None
     try:
+        if not _listens(exporter):
+            return exporter.wait()
         if why_not := _reason_for_no_guest():
             print(f"No demo guest: {why_not}.", flush=True)
         else:
@@ -46,6 +54,17 @@ def main() -> int:
             guest.terminate()
             guest.wait()
             print("The demo guest is stopped.", flush=True)
+
+
+def _listens(exporter: subprocess.Popen[bytes]) -> bool:
+    """Wait until it does; False if it ends before that, and has said why."""
+    while exporter.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            connections = psutil.Process(exporter.pid).net_connections()
+            if any(one.status == psutil.CONN_LISTEN for one in connections):
+                return True
+        time.sleep(_LOOK_SECONDS)
+    return False
 
 
 def _reason_for_no_guest() -> str:
