@@ -170,7 +170,7 @@ BOARD = Board(
                     title="Alerts",
                     kind="table",
                     about="What fires now and about whom. The alert's runbook says what to do: "
-                    "docs/runbooks, by the alert's name.",
+                    "runbooks/, by the alert's name.",
                     queries=(
                         Query(
                             f"max by (alertname, severity, instance, vm) ({_FIRING})",

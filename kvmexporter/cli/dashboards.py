@@ -19,9 +19,10 @@ from kvmexporter.views import bundle
     "--runbooks",
     default=bundle.RUNBOOKS,
     show_default=True,
-    help="Where the runbooks are: what the alerts' runbook_url begins with.",
+    help="Where the runbooks are served: what the alerts' runbook_url begins with. The default "
+    "is the directory that is written with them.",
 )
 def dashboards(output: Path, runbooks: str) -> None:
-    """Write the dashboards, alerts and their provisioning."""
+    """Write the dashboards, alerts, runbooks and provisioning."""
     for path in bundle.write(output, runbooks):
         click.echo(path)

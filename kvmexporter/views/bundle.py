@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboards, alerts and provisioning that come with the package, as a directory of files."""
+"""The dashboards, alerts, runbooks and provisioning of the package, as a directory of files."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -8,10 +8,12 @@ from pathlib import Path
 
 from kvmexporter.errors import KvmExporterError
 
-RUNBOOKS = "docs/runbooks"
+RUNBOOKS = "runbooks"
 
 _URL = "runbook_url: "
-_KEPT = (".yml", ".json")
+_KEPT = (".yml", ".json", ".md")
+# The alerts' own tests, of use only where alerts are made.
+_LEFT_OUT = ".test.yml"
 
 
 def write(output: Path, runbooks: str = RUNBOOKS) -> list[Path]:
@@ -30,14 +32,22 @@ def write(output: Path, runbooks: str = RUNBOOKS) -> list[Path]:
     bundled = dict(_walk(files("kvmexporter") / "dashboards", Path()))
     if not bundled:
         raise KvmExporterError("this installation has no dashboards: install the wheel anew")
+    text_of = {
+        name: text.replace(f"{_URL}{RUNBOOKS}/", f"{_URL}{runbooks.rstrip('/')}/")
+        for name, text in bundled.items()
+    }
+    for directory in (output, *sorted({output / name.parent for name in bundled})):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise KvmExporterError(
+                f"cannot make the directory {err.filename}: {err.strerror}"
+            ) from err
     written = []
-    for name, text in sorted(bundled.items()):
+    for name, text in sorted(text_of.items()):
         path = output / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(
-                text.replace(f"{_URL}{RUNBOOKS}/", f"{_URL}{runbooks.rstrip('/')}/"), "utf-8"
-            )
+            path.write_text(text, "utf-8")
         except OSError as err:
             raise KvmExporterError(f"cannot write {path}: {err.strerror}") from err
         written.append(path)
@@ -50,5 +60,5 @@ def _walk(directory: Traversable, place: Path) -> Iterator[tuple[Path, str]]:
     for entry in directory.iterdir():
         if entry.is_dir():
             yield from _walk(entry, place / entry.name)
-        elif entry.name.endswith(_KEPT):
+        elif entry.name.endswith(_KEPT) and not entry.name.endswith(_LEFT_OUT):
             yield place / entry.name, entry.read_text("utf-8")

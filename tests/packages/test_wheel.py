@@ -2,6 +2,7 @@
 """The wheel and the sdist, and a fresh environment that has nothing else."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     for name in listed.rstrip("\0").split("\0"):
-        if (ROOT / name).is_file():
+        if os.path.lexists(ROOT / name):  # links, too: one has the dashboards
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
+            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
     subprocess.run(
         [sys.executable, "-m", "build", "--outdir", directory / "dist", source],
         check=True, capture_output=True,
@@ -46,6 +47,14 @@ def test_everything_is_inside(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert expected - names == set()
+    dashboards = {
+        f"kvmexporter/{path.relative_to(ROOT)}"
+        for path in (ROOT / "dashboards").rglob("*")
+        if path.suffix in {".json", ".md", ".yml"} and not path.name.endswith(".test.yml")
+    }
+    assert any("/runbooks/" in name for name in dashboards)
+    packed_dashboards = {name for name in names if name.startswith("kvmexporter/dashboards/")}
+    assert packed_dashboards == dashboards | {"kvmexporter/dashboards/__init__.py"}
     licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
     assert licences == {"LICENSE", "kvmexporter/bpf/LICENSE.GPL-2.0"}
     assert {name.split("/")[0] for name in names} == {
@@ -53,7 +62,7 @@ def test_everything_is_inside(built: Path) -> None:
     }  # fmt: skip
     with tarfile.open(sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
-    assert expected - packed == set()
+    assert (expected | dashboards) - packed == set()
     assert {"LICENSE", "README.md", "pyproject.toml"} <= packed
 
 
