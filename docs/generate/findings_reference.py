@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`docs/findings.md`: every rule, why it matters, and what mends it."""
 
+import re
 from collections.abc import Iterable
 
 from kvmexporter.model.findings import Remedy, Rule
@@ -21,6 +22,24 @@ counts it for alerts, with `vm=""` for the host's own. `--ignore RULE` leaves a 
 | warning | it works, and costs performance, accuracy or safety that need not be lost |
 | info | worth knowing; whether to change it depends on what the VM is for |
 """
+
+_ARGUMENT = r"[^\s,;()]+(?:,[^\s,;()]+)*"
+_OPTION = rf"-(?:cpu|device|drive|machine|netdev|object|overcommit) {_ARGUMENT}"
+# Remedies are sentences: what of them is code is told by its form.
+_CODE = re.compile(
+    "|".join(
+        (
+            rf"{_OPTION}(?: {_OPTION})*|-m\b",  # QEMU's options
+            r"<[^<>]+>(?:\w*<[^<>]+>)*",  # XML
+            r"virsh [a-z]+ DOMAIN(?: --[a-z]+| [A-Z0-9]+)*",
+            r"\{\".*\}",  # QMP
+            r"echo \S+ > [^\s;,]+|modprobe \w+|systemctl [a-z]+(?: --now)? \w+",
+            r"ethtool -\w+ [A-Z]+\b(?: [a-z]+ on)*|chronyc \w+|makestep \d+ \d+",
+            r"dmesg \| grep(?: -i| -e \w+)+",
+            rf"refclock PHC \S+ poll \d+|\b[a-z][\w.-]*={_ARGUMENT}|(?<!\S)/[a-z]+/[^\s;,]+",
+        )
+    )
+)
 
 
 def render() -> str:
@@ -47,11 +66,11 @@ def _section(rule: Rule) -> str:
 
 def _remedies(remedies: Iterable[Remedy]) -> list[str]:
     return [
-        f"- {one.place}{f' (if {one.when})' if one.when else ''}: {_code(one.change)}"
+        f"- {one.place}{f' (if {one.when})' if one.when else ''}: {code(one.change)}"
         for one in remedies
     ]
 
 
-def _code(change: str) -> str:
-    """XML must not be taken for markup."""
-    return f"`{change}`" if change.startswith(("-", "<")) else change.replace("<", "\\<")
+def code(change: str) -> str:
+    """A remedy with its code, and nothing but that, in code spans."""
+    return _CODE.sub(r"`\g<0>`", change)
