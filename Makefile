@@ -13,7 +13,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Install the distribution's packages, and the project into .venv
@@ -118,7 +118,7 @@ dashboards: setup ## Make dashboards, alerts, runbooks and the metrics' referenc
 	$(BIN)/python -m dashboards.generate
 
 .PHONY: docs
-docs: dashboards ## Make every document that follows from the code anew
+docs: dashboards ## The same, and the other documents that follow from the code
 	$(BIN)/python -m docs.generate
 
 .PHONY: deb

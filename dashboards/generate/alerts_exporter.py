@@ -55,8 +55,8 @@ ALERTS = (
         "brought it.",
         check="`kvmexporter dump` lists the probes; the exporter's log has the reason of each.",
         mend="Restart the exporter after loading kvm_intel or kvm_amd; grant the capabilities "
-        "that README lists; "
-        "lower `kernel.perf_event_paranoid` to 2. On kernels without the tracepoint, silence it.",
+        "that docs/install.md lists; lower `kernel.perf_event_paranoid` to 2. "
+        "On kernels without the tracepoint, silence it.",
         panel=(_BOARD, "Probes"),
     ),
     Alert(

@@ -19,7 +19,8 @@ _SHOWN = ", ".join(f"{bound * 1e6:,.0f} µs" for bound in _BOUNDS[:-1])
 _HEAD = f"""\
 # Metrics
 
-Made from the collectors' own declarations by `make docs`; do not edit.
+Made from the collectors' own declarations by `make dashboards`, which `make docs`
+runs, too; do not edit.
 
 The prefix says who saw it: `kvm_vm_` a VM seen from its host, `kvm_host_` the host, `kvm_guest_`
 this system as a guest, `kvmexporter_` and `process_` the exporter. *Series* says how many a VM (or

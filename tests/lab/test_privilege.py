@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The capabilities that README names are enough, and a refused one gives its clear line."""
+"""The capabilities that docs/install.md names are enough; a refused one gives its clear line."""
 
 import subprocess
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def started(port: int, *capabilities: str) -> Exporter:
 
 @pytest.fixture
 def open_perf() -> Iterator[None]:
-    """What README tells to do on Debian's kernels."""
+    """What docs/install.md tells to do on Debian's kernels."""
     before = PARANOID.read_text()
     PARANOID.write_text("2")
     yield
