@@ -129,10 +129,16 @@ lab-intel: tools ## Tests on an Intel host, interpreted by Bochs, which is built
 	@$(BIN)/python -m tests.lab.boot_intel -- $(BIN)/pytest tests/lab/test_intel.py \
 	    tests/lab/test_preemption_timer.py -p no:cacheprovider --durations=0
 
+.PHONY: lab-dashboards
+lab-dashboards: setup ## Two real Prometheis look on while a host in the lab gets into trouble
+	@$(BIN)/python -m tests.lab.boot --kernel 6.12 --prepare
+	@KVMEXPORTER_LAB_DASHBOARDS=1 $(BIN)/pytest tests/dashboards -s -p no:cacheprovider --durations=1
+
 .PHONY: lab-all
 lab-all: ## All of it, on every kernel of the lab and on an Intel host
 	$(MAKE) lab KERNEL="6.1 6.12 newest"
 	$(MAKE) lab-long
+	$(MAKE) lab-dashboards
 	$(MAKE) lab-intel
 
 .PHONY: dashboards

@@ -22,6 +22,10 @@ def substituted(promql: str, rate_interval: str = "1m") -> str:
     return promql
 
 
+# What Grafana asks an annotation's query in: what it marks is gone after a minute.
+_ANNOTATION_STEP_SECONDS = 30.0
+
+
 def ask_all(prometheus: Api, seconds: float, rate_interval: str) -> dict[str, Any]:
     """Every panel's answers.
 
@@ -40,7 +44,7 @@ def ask_all(prometheus: Api, seconds: float, rate_interval: str) -> dict[str, An
     end = time.time()
     start, step = end - seconds, max(1.0, seconds / 200)
 
-    def fill(target: dict[str, Any]) -> None:
+    def fill(target: dict[str, Any], step: float) -> None:
         promql = substituted(prometheus.hurry.promql(target["expr"]), rate_interval)
         if target.get("instant"):
             target["result"] = prometheus.query(promql)
@@ -52,9 +56,9 @@ def ask_all(prometheus: Api, seconds: float, rate_interval: str) -> dict[str, An
         document = json.loads(boards.render(one))
         for panel in unfolded(document):
             for target in panel["targets"]:
-                fill(target)
+                fill(target, step)
         for annotation in document["annotations"]["list"]:
-            fill(annotation)
+            fill(annotation, _ANNOTATION_STEP_SECONDS / prometheus.hurry.factor)
         documents.append(document)
     return {"start": start, "end": end, "step": step, "boards": documents}
 
@@ -84,14 +88,29 @@ def redrawn(answers: Mapping[str, Any]) -> dict[str, Any]:
     return {**answers, "boards": documents}
 
 
-def empty(answers: Mapping[str, Any]) -> set[str]:
-    """Titles of panels that have nothing to show, as dashboard: panel."""
+def empty(answers: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Queries that have nothing to show, as (dashboard, panel, query)."""
     return {
-        f"{document['uid'].removeprefix('kvmexporter-')}: {panel['title']}"
+        (_name(document), panel["title"], target["expr"])
         for document in answers["boards"]
         for panel in unfolded(document)
-        if not any(target["result"] for target in panel["targets"])
+        for target in panel["targets"]
+        if not target["result"]
     }
+
+
+def marked(answers: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The annotations that a dashboard has, by name: dashboards that have something to mark."""
+    found: dict[str, set[str]] = {}
+    for document in answers["boards"]:
+        for annotation in document["annotations"]["list"]:
+            on = found.setdefault(annotation["name"], set())
+            on |= {_name(document)} if annotation["result"] else set()
+    return found
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return str(document["uid"]).removeprefix("kvmexporter-")
 
 
 def save(answers: Mapping[str, Any], path: Path) -> None:

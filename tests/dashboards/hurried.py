@@ -107,11 +107,17 @@ class Hurry:
             raise ValueError(f"{name}: {before!r} is not in {expr!r}")
         return expr.replace(before, after)
 
-    def configuration(self, shipped: Mapping[str, Any], targets: list[str]) -> dict[str, Any]:
-        """Prometheus's configuration, with other targets."""
+    def configuration(
+        self, shipped: Mapping[str, Any], targets: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Prometheus's configuration, with other targets, each instance → host:port."""
         times = {key: self._interval(value) for key, value in shipped["global"].items()}
         (scrape,) = shipped["scrape_configs"]
-        scrape = {**scrape, "static_configs": [{"targets": targets}]}
+        static = [
+            {"targets": [address], "labels": {"instance": instance}}
+            for instance, address in targets.items()
+        ]
+        scrape = {**scrape, "static_configs": static}
         return {**shipped, "global": times, "scrape_configs": [scrape]}
 
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,7 +76,7 @@ class Prometheus(Api):
 
     Args:
         directory: for its configuration, its data and its log.
-        targets: host:port of the exporters.
+        targets: instance → host:port of the exporters.
         port: where it listens on the loopback address.
         hurry: how much faster than in production windows and delays go by.
         program: which Prometheus; the system's by default.
@@ -85,7 +85,7 @@ class Prometheus(Api):
     def __init__(
         self,
         directory: Path,
-        targets: Sequence[str],
+        targets: Mapping[str, str],
         port: int = 19190,
         hurry: Hurry | None = None,
         program: str = "prometheus",
@@ -94,7 +94,7 @@ class Prometheus(Api):
         self.directory = directory
         self._port = port
         self._program = program
-        configuration = self.hurry.configuration(shipped("prometheus.yml"), [*targets])
+        configuration = self.hurry.configuration(shipped("prometheus.yml"), targets)
         (directory / "alerts/prometheus").mkdir(parents=True)
         self._write("prometheus.yml", configuration)
         for name in ("alerts.rules.yml", "recording.rules.yml"):

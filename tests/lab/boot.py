@@ -52,6 +52,8 @@ class Boot:
     counting: bool = False
     """Whether time goes by with instructions, a nanosecond each: what runs there is measured
     exactly, whatever else this machine does, and takes several times as long."""
+    forward: tuple[str, ...] = ()
+    """TCP ports of this machine that lead into the host's eth0, each "PORT:PORT"."""
 
     def qemu(self) -> list[str]:
         """Return QEMU's command line."""
@@ -81,6 +83,11 @@ class Boot:
             command += ["-fsdev", f"local,id={tag},path={path},security_model=none,readonly=on"
                         ",multidevs=remap"]  # fmt: skip
             command += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        if self.forward:
+            ports = (pair.split(":") for pair in self.forward)
+            rules = "".join(f",hostfwd=tcp:127.0.0.1:{outer}-:{inner}" for outer, inner in ports)
+            command += ["-netdev", f"user,id=outside{rules}"]
+            command += ["-device", "virtio-net-pci,netdev=outside,romfile="]
         command += ["-fsdev", f"local,id=results,path={self.results},security_model=none"]
         return [*command, "-device", "virtio-9p-pci,fsdev=results,mount_tag=results"]
 
@@ -180,6 +187,10 @@ def main() -> None:
     )
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=2560, metavar="MIB")
+    parser.add_argument(
+        "--forward", action="append", default=[], metavar="PORT:PORT",
+        help="a port of this machine's that leads to one of the host's; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--timeout", type=float, default=1200, metavar="SECONDS")
     parser.add_argument("--results", type=Path, help="default: lab-results/<kernel>")
     parser.add_argument(
@@ -191,7 +202,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = kernel(args.kernel)
     results = (args.results or _TREE / "lab-results" / found.series).resolve()
-    boot = Boot(found, results, args.cpus, args.memory, args.tsc, args.count_instructions)
+    boot = Boot(
+        found, results, args.cpus, args.memory, args.tsc, args.count_instructions,
+        tuple(args.forward),
+    )  # fmt: skip
     if args.prepare:
         boot.qemu()
         guest_initramfs(found)

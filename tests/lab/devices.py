@@ -63,6 +63,8 @@ class UserNic:
     network: int = 2
     """Third number of the addresses; two such NICs of one guest need two."""
     options: str = ""
+    forward: tuple[int, int] | None = None
+    """A TCP port of the host's that leads to one of the guest's."""
 
     @property
     def address(self) -> str:
@@ -77,6 +79,8 @@ class UserNic:
     def arguments(self, mac: str) -> list[str]:
         """Return QEMU's arguments for the NIC."""
         backend = f"user,id={self.id}-net,net=10.0.{self.network}.0/24"
+        if self.forward:
+            backend += ",hostfwd=tcp::{}-:{}".format(*self.forward)
         return ["-netdev", backend, "-device", _nic(self, mac)]
 
 

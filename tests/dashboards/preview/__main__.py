@@ -2,7 +2,7 @@
 """`make preview`: builds the page, serves it, and takes a picture of every dashboard.
 
 From the answers that the lab's test kept (`--answers
-lab-results/tsc/prometheus/answers-system.json`), or from this host: its exporter is asked by a
+lab-results/dashboards/answers-newest.json`), or from this host: its exporter is asked by a
 Prometheus for a minute. Pictures go to `lab-results/preview`, kept with the lab's other results.
 """
 
@@ -38,7 +38,7 @@ _COLLECT_SECONDS = 90
 def main() -> None:
     """Draw all dashboards, folded rows by themselves."""
     parser = argparse.ArgumentParser(prog="python -m tests.dashboards.preview")
-    parser.add_argument("--answers", type=Path, help="kept by tests/lab/test_prometheus.py")
+    parser.add_argument("--answers", type=Path, help="kept by make lab-dashboards")
     parser.add_argument("--target", default="127.0.0.1:9942", help="an exporter that runs")
     parser.add_argument("--pictures", type=Path, default=_PICTURES, help="where they go")
     options = parser.parse_args()
@@ -73,7 +73,7 @@ def _build() -> None:
 def _ask(target: str) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as directory,
-        Prometheus(Path(directory), [target], hurry=_HURRY) as prometheus,
+        Prometheus(Path(directory), {target: target}, hurry=_HURRY) as prometheus,
     ):
         time.sleep(_COLLECT_SECONDS)
         return asked.ask_all(prometheus, _COLLECT_SECONDS, "20s")

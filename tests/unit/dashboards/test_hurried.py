@@ -85,9 +85,12 @@ def pairs(hurry: Hurry) -> Iterator[tuple[str, str, str]]:
 def test_the_configuration_has_other_targets() -> None:
     """And is otherwise the shipped one, at shorter intervals, none below five seconds."""
     whole = shipped("prometheus.yml")
-    quick = Hurry(factor=30).configuration(whole, ["a:1", "b:2"])
+    quick = Hurry(factor=30).configuration(whole, {"a": "x:1", "b": "y:2"})
     assert quick.pop("global") == {"scrape_interval": "5s", "evaluation_interval": "5s"}
     assert whole.pop("global") == {"scrape_interval": "15s", "evaluation_interval": "15s"}
     (scrape,) = quick["scrape_configs"]
-    assert scrape["static_configs"] == [{"targets": ["a:1", "b:2"]}]
+    assert scrape["static_configs"] == [
+        {"targets": ["x:1"], "labels": {"instance": "a"}},
+        {"targets": ["y:2"], "labels": {"instance": "b"}},
+    ]
     assert {**scrape, "static_configs": 0} == {**whole["scrape_configs"][0], "static_configs": 0}

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One hour of a host in minutes: trouble is made, Prometheus looks on, what it said is kept."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.dashboards.asked import ask_all
+from tests.dashboards.expected import STANDING, Key, Trouble, key
+from tests.dashboards.laboratory import Lab
+from tests.dashboards.server import Api
+
+# The longest window of an alert that has to fill, and twice the longest delay.
+_FIRE_SECONDS: Final = 240.0
+_RESOLVE_SECONDS: Final = 300.0
+_LOOK_SECONDS: Final = 2.0
+# Long enough for what is wrong all the time to be told.
+_QUIET_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class Alert:
+    """One that fired: what it said, each time that it was looked at."""
+
+    severity: str
+    summaries: set[str] = field(default_factory=set)
+    descriptions: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Story:
+    """What one Prometheus told.
+
+    Attributes:
+        prometheus: which one.
+        alerts: every one that fired.
+        early: those that fired before the trouble that they tell of.
+        silent: those that did not fire after it, in time.
+        left: those that fire at the end.
+        recorded: every one that fired, by Prometheus's own record of it.
+        answers: to every panel's queries, while the last trouble lasts.
+    """
+
+    prometheus: Api
+    alerts: dict[Key, Alert] = field(default_factory=dict)
+    early: set[Key] = field(default_factory=set)
+    silent: set[Key] = field(default_factory=set)
+    left: set[Key] = field(default_factory=set)
+    recorded: set[Key] = field(default_factory=set)
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+    def look(self) -> set[Key]:
+        """Note what fires now, and return it."""
+        now = set()
+        for one in self.prometheus.alerts():
+            name = key(one["labels"])
+            now.add(name)
+            alert = self.alerts.setdefault(name, Alert(one["labels"]["severity"]))
+            alert.summaries.add(one["annotations"]["summary"])
+            alert.descriptions.add(one["annotations"]["description"])
+        return now
+
+    def fired(self, seconds: float) -> set[Key]:
+        """Whatever fired in these last seconds, by Prometheus's own record."""
+        query = f'last_over_time(ALERTS{{alertstate="firing"}}[{seconds:.0f}s])'
+        return {key(one["metric"]) for one in self.prometheus.query(query)}
+
+
+class Narrator:
+    """Makes the trouble, and has every Prometheus looked at meanwhile.
+
+    Args:
+        lab: where it is made.
+        stories: one for each Prometheus.
+    """
+
+    def __init__(self, lab: Lab, stories: Sequence[Story]) -> None:
+        self._lab = lab
+        self._stories = stories
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._begun
+
+    def tell(self, troubles: Iterable[Trouble]) -> None:
+        """All of it, one after the other."""
+        self._wait(lambda _: False, _QUIET_SECONDS)
+        *before, last = troubles
+        for trouble in before:
+            self._make(trouble)
+            self._mend(trouble)
+        self._make(last)
+        self._ask()
+        self._mend(last)
+        standing = {alert.key for alert in STANDING}
+        self._wait(lambda now: now == standing, _RESOLVE_SECONDS)
+        for story in self._stories:
+            story.left = story.look()
+            story.recorded = story.fired(self.seconds)
+
+    def _say(self, what: str) -> None:
+        print(f"{self.seconds:5.0f} s: {what}", flush=True)
+
+    def _order(self, name: str) -> None:
+        self._say(name)
+        self._lab.order(name)
+
+    def _make(self, trouble: Trouble) -> None:
+        wanted = {alert.key for alert in trouble.alerts}
+        if trouble.orders:
+            for story in self._stories:
+                story.early |= wanted & story.alerts.keys()
+        for name in trouble.orders:
+            self._order(name)
+        self._wait(lambda now: wanted <= now, _FIRE_SECONDS)
+        for story in self._stories:
+            story.silent |= wanted - story.alerts.keys()
+
+    def _mend(self, trouble: Trouble) -> None:
+        for name in trouble.mends:
+            self._order(name)
+
+    def _wait(self, enough: Callable[[set[Key]], bool], seconds: float) -> None:
+        """Until all of them fire what is enough, or the time is up."""
+        deadline = time.monotonic() + seconds
+        known = {name for story in self._stories for name in story.alerts}
+        while time.monotonic() < deadline:
+            firing = [story.look() for story in self._stories]
+            for name, labels in set().union(*firing) - known:
+                known.add((name, labels))
+                self._say(f"  {name} {dict(sorted(labels))}")
+            if all(enough(now) for now in firing):
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def _ask(self) -> None:
+        """All of them at once, since what they are asked for changes."""
+
+        def ask(story: Story) -> None:
+            story.answers = ask_all(story.prometheus, self.seconds, "20s")
+
+        threads = [threading.Thread(target=ask, args=(story,)) for story in self._stories]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
