@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -65,12 +66,14 @@ class Lab:
         )  # fmt: skip
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._obeys():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.close()
-                raise LabError(f"the lab's host is not ready:\n{self.said()}")
-            time.sleep(1)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            deadline = time.monotonic() + _READY_SECONDS
+            while not self._obeys():
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise LabError(f"the lab's host is not ready:\n{self.said()}")
+                time.sleep(1)
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +84,7 @@ class Lab:
         try:
             with socket.create_connection(("127.0.0.1", self._orders), timeout=5) as line:
                 line.sendall(b"\n")
-                return line.recv(16) == b"" and "\nready\n" in self.said()
+                return line.recv(16) == b"" and "ready\n" in self.said()
         except OSError:
             return False
 
