@@ -112,30 +112,38 @@ class Narrator:
     def _make(self, trouble: Trouble) -> None:
         wanted = {alert.key for alert in trouble.alerts}
         if trouble.orders:
-            for story in self._stories:
-                story.early |= wanted & story.alerts.keys()
+            # What it shares with a trouble before it must have resolved.
+            now = self._wait(lambda now: not wanted & now, _RESOLVE_SECONDS)
+            for story, (*_, firing) in zip(self._stories, now, strict=True):
+                story.early |= wanted & firing
         for name in trouble.orders:
             self._order(name)
-        self._wait(lambda now: wanted <= now, _FIRE_SECONDS)
-        for story in self._stories:
-            story.silent |= wanted - story.alerts.keys()
+        fired = self._wait(lambda now: wanted <= now, _FIRE_SECONDS)
+        for story, seen in zip(self._stories, fired, strict=True):
+            story.silent |= wanted - set[Key]().union(*seen)
 
     def _mend(self, trouble: Trouble) -> None:
         for name in trouble.mends:
             self._order(name)
 
-    def _wait(self, enough: Callable[[set[Key]], bool], seconds: float) -> None:
-        """Until all of them fire what is enough, or the time is up."""
+    def _wait(self, enough: Callable[[set[Key]], bool], seconds: float) -> list[list[set[Key]]]:
+        """Until all of them fire what is enough, or the time is up.
+
+        Returns:
+            what each of them fired, at every look.
+        """
         deadline = time.monotonic() + seconds
+        looks: list[list[set[Key]]] = []
         known = {name for story in self._stories for name in story.alerts}
-        while time.monotonic() < deadline:
-            firing = [story.look() for story in self._stories]
-            for name, labels in set().union(*firing) - known:
+        while not looks or time.monotonic() < deadline:
+            looks.append([story.look() for story in self._stories])
+            for name, labels in set[Key]().union(*looks[-1]) - known:
                 known.add((name, labels))
                 self._say(f"  {name} {dict(sorted(labels))}")
-            if all(enough(now) for now in firing):
-                return
+            if all(enough(now) for now in looks[-1]):
+                break
             time.sleep(_LOOK_SECONDS)
+        return [list(looked) for looked in zip(*looks, strict=True)]
 
     def _ask(self) -> None:
         """All of them at once, since what they are asked for changes."""

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 RESULTS: Final = Path(__file__).parents[2] / "lab-results/dashboards"
-HURRY: Final = Hurry(factor=15, slowness=25)
+HURRY: Final = Hurry(factor=15, slowness=50)
 LAB_SECONDS: Final = 2700.0
 NAMES: Final = ("system", "newest")
 
