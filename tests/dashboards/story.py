@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One hour of a host in minutes: trouble is made, Prometheus looks on, what it said is kept."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +11,9 @@ from tests.dashboards.asked import ask_all
 from tests.dashboards.expected import STANDING, Key, Trouble, key
 from tests.dashboards.laboratory import Lab
 from tests.dashboards.server import Api
+
+Looks = list[set[Key]]
+"""What fired, each time that a Prometheus was looked at."""
 
 # The longest window of an alert that has to fill, and twice the longest delay.
 _FIRE_SECONDS: Final = 240.0
@@ -97,7 +100,7 @@ class Narrator:
         self._ask()
         self._mend(last)
         standing = {alert.key for alert in STANDING}
-        self._wait(lambda now: now == standing, _RESOLVE_SECONDS)
+        self._wait(lambda looks: looks[-1] == standing, _RESOLVE_SECONDS)
         for story in self._stories:
             story.left = story.look()
             story.recorded = story.fired(self.seconds)
@@ -113,46 +116,45 @@ class Narrator:
         wanted = {alert.key for alert in trouble.alerts}
         if trouble.orders:
             # What it shares with a trouble before it must have resolved.
-            now = self._wait(lambda now: not wanted & now, _RESOLVE_SECONDS)
-            for story, (*_, firing) in zip(self._stories, now, strict=True):
-                story.early |= wanted & firing
+            seen = self._wait(lambda looks: not wanted & looks[-1], _RESOLVE_SECONDS)
+            for story, looks in zip(self._stories, seen, strict=True):
+                story.early |= wanted & looks[-1]
         for name in trouble.orders:
             self._order(name)
-        fired = self._wait(lambda now: wanted <= now, _FIRE_SECONDS)
-        for story, seen in zip(self._stories, fired, strict=True):
-            story.silent |= wanted - set[Key]().union(*seen)
+        # Not all at once: one that tells of an event resolves while another still waits.
+        seen = self._wait(lambda looks: wanted <= set[Key]().union(*looks), _FIRE_SECONDS)
+        for story, looks in zip(self._stories, seen, strict=True):
+            story.silent |= wanted - set[Key]().union(*looks)
 
     def _mend(self, trouble: Trouble) -> None:
         for name in trouble.mends:
             self._order(name)
 
-    def _wait(self, enough: Callable[[set[Key]], bool], seconds: float) -> list[list[set[Key]]]:
-        """Until all of them fire what is enough, or the time is up.
+    def _wait(self, enough: Callable[[Looks], bool], seconds: float) -> list[Looks]:
+        """Look until enough was seen of each, or the time is up; at least once.
 
         Returns:
             what each of them fired, at every look.
         """
         deadline = time.monotonic() + seconds
-        looks: list[list[set[Key]]] = []
         known = {name for story in self._stories for name in story.alerts}
-        while not looks or time.monotonic() < deadline:
-            looks.append([story.look() for story in self._stories])
-            for name, labels in set[Key]().union(*looks[-1]) - known:
-                known.add((name, labels))
-                self._say(f"  {name} {dict(sorted(labels))}")
-            if all(enough(now) for now in looks[-1]):
-                break
+        seen: list[Looks] = [[] for _ in self._stories]
+        while True:
+            for story, looks in zip(self._stories, seen, strict=True):
+                looks.append(story.look())
+                for name, labels in looks[-1] - known:
+                    known.add((name, labels))
+                    self._say(f"  {name} {dict(sorted(labels))}")
+            if all(map(enough, seen)) or time.monotonic() > deadline:
+                return seen
             time.sleep(_LOOK_SECONDS)
-        return [list(looked) for looked in zip(*looks, strict=True)]
 
     def _ask(self) -> None:
         """All of them at once, since what they are asked for changes."""
 
-        def ask(story: Story) -> None:
-            story.answers = ask_all(story.prometheus, self.seconds, "20s")
+        def ask(story: Story) -> Mapping[str, Any]:
+            return ask_all(story.prometheus, self.seconds, "20s")
 
-        threads = [threading.Thread(target=ask, args=(story,)) for story in self._stories]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor() as pool:
+            for story, answers in zip(self._stories, pool.map(ask, self._stories), strict=True):
+                story.answers = answers
