@@ -163,12 +163,15 @@ class VmClockCollector(Collector[list[VmClockSample]]):
         return samples
 
     def families(self, sample: list[VmClockSample]) -> Iterable[Family]:
-        """Counts that are not zero, and of the clock what is known."""
+        """Counts that are not zero, and of the clock what is known.
+
+        Changes of the master clock begin at zero: a series that is born with its first change
+        shows none to `increase`.
+        """
         result = {metric: Family(metric) for metric in self.metrics}
         for one in sample:
             clock = one.clock
             counts = [
-                (MASTER_CLOCK_CHANGES, clock.changes),
                 (OFFSET_WRITES, clock.offset_writes),
                 (PVCLOCK_UPDATES, clock.pvclock_updates),
             ]
@@ -186,6 +189,7 @@ class VmClockCollector(Collector[list[VmClockSample]]):
                     result[metric].add(count, one.vm)
             if clock.enabled is not None:
                 result[MASTER_CLOCK].add(int(clock.enabled), one.vm)
+                result[MASTER_CLOCK_CHANGES].add(clock.changes, one.vm)
             if clock.host_clock:
                 result[MASTER_CLOCK_INFO].add(1, one.vm, clock.host_clock)
             if one.offset_spread_seconds is not None:

@@ -96,6 +96,18 @@ def test_clocks(host: Host) -> None:
     assert rules(host) == ["vm-master-clock-off", "vm-tsc-offsets-differ"]
 
 
+def test_the_first_change_is_an_increase(host: Host) -> None:
+    """The count is there, as zero, as soon as the master clock's state is known."""
+    host.tree.process(10, [QEMU, "-name", "web"])
+    changes = ("kvm_vm_master_clock_changes_total", "web")
+    write_clock(host.clocks, 10, master_clock=0)
+    assert changes not in series(host)
+    write_clock(host.clocks, 10, master_clock=1)
+    assert series(host)[changes] == 0
+    write_clock(host.clocks, 10, master_clock=2, master_clock_changes=1)
+    assert series(host)[changes] == 1
+
+
 def test_spread_without_a_frequency(host: Host) -> None:
     """Cycles that nobody can convert are not shown as seconds."""
     host.tsc_hz = None
