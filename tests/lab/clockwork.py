@@ -8,22 +8,22 @@ from pathlib import Path
 
 from tests.lab.exporter import Exporter, Scrape, run_command
 
-_CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0")
+CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0")
 
 
 def current() -> str:
     """The host's clocksource."""
-    return (_CLOCKSOURCE / "current_clocksource").read_text().strip()
+    return (CLOCKSOURCE / "current_clocksource").read_text().strip()
 
 
 def available() -> list[str]:
     """Those that it could have."""
-    return (_CLOCKSOURCE / "available_clocksource").read_text().split()
+    return (CLOCKSOURCE / "available_clocksource").read_text().split()
 
 
 def switch(name: str) -> None:
     """Change it, and wait until the kernel has."""
-    (_CLOCKSOURCE / "current_clocksource").write_text(name)
+    (CLOCKSOURCE / "current_clocksource").write_text(name)
     deadline = time.monotonic() + 10
     while current() != name:
         assert time.monotonic() < deadline, f"{current()} instead of {name}"

@@ -9,8 +9,8 @@ What is forwarded to it (`tests/lab/boot.py`) reaches
     HOST_EXPORTER  the exporter on this host
     VM_EXPORTER    the exporter inside the guest `web`
 
-The VMs are `web`, which has the exporter in it, and `db`, which has all the trouble. An order
-that fails ends the program, with a traceback.
+The VMs are `web`, which has the exporter in it, `db`, which has most of the trouble, and `job`,
+which comes and goes. An order that fails ends the program, with a traceback.
 """
 
 import socket
@@ -55,7 +55,7 @@ class Scene:
         self.exporter = Exporter(
             *("--web.listen-address", f"{_ADDRESS}:{HOST_EXPORTER}"),
             *("--guest-agent", "--balloon.interval", "5", "--balloon.set-polling", "2"),
-            *("--collector.exits.per-vcpu", "--collector.devices.virtio"),
+            *("--collector.exits.per-vcpu", "--collector.devices.virtio", "--collector.io.rare"),
             "--collector.balloon.details",
             port=HOST_EXPORTER,
             everything=False,
@@ -150,12 +150,18 @@ class Scene:
         """It says no more so."""
         say_synchronised()
 
+    def switch_guest_clocksource(self) -> None:
+        """`web` runs on its TSC for a moment."""
+        for name in ("tsc", "kvm-clock"):
+            self.web.run(f"echo {name} >{clockwork.CLOCKSOURCE}/current_clocksource; sleep 1")
+
     def start_job(self) -> None:
-        """A VM boots beside the others, which is no trouble."""
-        self.job = self.host.start(LinuxGuest("job"))
+        """A VM boots beside the others; its processor has no deadline timer, and it sets many."""
+        self.job = self.host.start(LinuxGuest("job", cpu="qemu64"))
+        self.job.run("ping -i 0.02 127.0.0.1 >/dev/null 2>&1 &")
 
     def stop_job(self) -> None:
-        """It ends, which is none either."""
+        """It ends, which is no trouble at all."""
         if self.job:
             self.job.stop()
 
@@ -182,6 +188,7 @@ ORDERS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "return-to-tsc": Scene.return_to_tsc,
     "pause-vms": Scene.pause_vms,
     "set-guest-clock": Scene.set_guest_clock,
+    "switch-guest-clocksource": Scene.switch_guest_clocksource,
     "step-clock": Scene.step_clock,
     "step-clock-back": Scene.step_clock_back,
     "doubt-clock": Scene.doubt_clock,
