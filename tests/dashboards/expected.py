@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lab's trouble is to look like: which alerts fire, and which queries stay empty."""
+"""What the lab's trouble is to look like to Prometheus: which alerts fire, and what they say."""
 
 import re
 from collections.abc import Mapping
@@ -219,22 +219,6 @@ STANDING: Final = (
     ),
 )  # fmt: skip
 """Alerts that are right about the lab from the beginning to the end."""
-
-_OLD_QEMU = "Debian 12's QEMU does not ask guests for it"
-_NO_VMCLOCK = "Debian 12's QEMU has no VMClock device"
-
-WITHOUT_SUBJECT: Final[Mapping[tuple[str, str], str]] = {
-    ("memory", "kvm_vm_balloon_oom_kills_total"): _OLD_QEMU,
-    ("memory", "kvm_vm_balloon_hugetlb_allocations_total"): "no guest has asked for huge pages",
-    ("memory", "kvm_vm_ksm_merged_bytes"): "KSM would take a processor of the emulated host",
-    ("timekeeping", "kvm_guest_vmclock_info"): _NO_VMCLOCK,
-    ("timekeeping", "kvm_guest_vmclock_estimated_error_seconds"): _NO_VMCLOCK,
-    ("timekeeping", "kvm_guest_vmclock_max_error_seconds"): _NO_VMCLOCK,
-    ("timekeeping", "kvm_guest_vmclock_disruption_within_seconds"): _NO_VMCLOCK,
-    ("timekeeping", "kvm_guest_vmclock_disruptions_total"): _NO_VMCLOCK,
-    ("timekeeping", "kvm_host_ptp_device_info"): "the emulated host has no PTP clock",
-}
-"""(dashboard, metric that a panel asks for) → why the lab has nothing that it could show."""
 
 
 def every_alert() -> tuple[Expected, ...]:

@@ -17,9 +17,10 @@ import pytest
 
 from dashboards.generate.alerts import ALERTS
 from dashboards.generate.queries import named
+from tests.dashboards.absent import WITHOUT_SUBJECT
 from tests.dashboards.archived import newest_prometheus
 from tests.dashboards.asked import empty, marked, save
-from tests.dashboards.expected import STANDING, TROUBLES, WITHOUT_SUBJECT, every_alert
+from tests.dashboards.expected import STANDING, TROUBLES, every_alert
 from tests.dashboards.hurried import Hurry
 from tests.dashboards.laboratory import Lab, free_port
 from tests.dashboards.server import Prometheus

@@ -35,17 +35,25 @@ function finish(frame, panel, theme) {
   return frame;
 }
 
+// Grafana's time series panel takes what is no number, 0 / 0, for no value.
+function drawable(value) {
+  return Number.isFinite(Number(value)) ? Number(value) : null;
+}
+
 // One frame a series: what a time series panel takes.
 export function series(panel, theme, { start, end, step }) {
   const frames = [];
   for (const target of panel.targets) {
     for (const one of target.result ?? []) {
-      const points = new Map(one.values.map(([time, value]) => [Math.round(time), Number(value)]));
+      // Prometheus rounds times to milliseconds: a point is found by its number, not by its time.
+      const points = new Map(
+        one.values.map(([time, value]) => [Math.round((time - start) / step), drawable(value)]),
+      );
       const times = [];
       const values = [];
-      for (let time = start; time <= end + step / 2; time += step) {
-        times.push(time * 1000);
-        values.push(points.get(Math.round(time)) ?? null);
+      for (let i = 0; start + i * step <= end + step / 2; i++) {
+        times.push((start + i * step) * 1000);
+        values.push(points.get(i) ?? null);
       }
       const name = legend(target.legendFormat, one.metric);
       frames.push(
