@@ -10,7 +10,7 @@ _SET_NOT_SLEWED = "clocks are set there: a step is no drift"
 
 SILENT: Final[Mapping[str, str]] = {
     "KvmHostClockReadSlow": "even the HPET, emulated in memory, is read within the bound",
-    "KvmGuestClocksourceUnsuitable": "kvm-clock and the TSC are both fine",
+    "KvmGuestClocksourceUnsuitable": "the guest leaves kvm-clock for seconds only",
     "KvmGuestClockDrift": _SET_NOT_SLEWED,
     "KvmVmClockDrift": _SET_NOT_SLEWED,
     "KvmGuestDeadlineTimerMissing": "the VM without a deadline timer has no exporter in it",

@@ -144,7 +144,7 @@ TROUBLES: Final = (
                     "KvmGuestClocksourceChanged", {**_WEB, "from": origin, "to": to},
                     f"Guest web changed its clocksource from {origin} to {to}",
                 )
-                for origin, to in (("kvm-clock", "tsc"), ("tsc", "kvm-clock"))
+                for origin, to in (("kvm-clock", "hpet"), ("hpet", "kvm-clock"))
             ),
         ),
     ),

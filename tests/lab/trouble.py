@@ -151,9 +151,9 @@ class Scene:
         say_synchronised()
 
     def switch_guest_clocksource(self) -> None:
-        """`web` runs on its TSC for a moment."""
-        for name in ("tsc", "kvm-clock"):
-            self.web.run(f"echo {name} >{clockwork.CLOCKSOURCE}/current_clocksource; sleep 1")
+        """`web` runs on its HPET for longer than between two scrapes; it distrusts its TSC."""
+        for name in ("hpet", "kvm-clock"):
+            self.web.run(f"echo {name} >{clockwork.CLOCKSOURCE}/current_clocksource; sleep 7")
 
     def start_job(self) -> None:
         """A VM boots beside the others; its processor has no deadline timer, and it sets many."""
