@@ -11,7 +11,7 @@ from dashboards.generate.boards import BOARDS
 from dashboards.generate.queries import named
 from tests.dashboards.absent import SILENT, WITHOUT_SUBJECT
 from tests.dashboards.asked import unfolded
-from tests.dashboards.expected import STANDING, TROUBLES, Expected, every_alert, key
+from tests.dashboards.expected import STANDING, TROUBLES, Expected, every_alert, is_boot, key
 from tests.lab.trouble import ORDERS
 
 
@@ -39,6 +39,15 @@ def test_what_stays_empty_is_asked_for() -> None:
             for target in panel["targets"]:
                 asked |= {(name, metric) for metric in named(target["expr"]).metrics}
     assert WITHOUT_SUBJECT.keys() <= asked
+
+
+def test_only_a_boot_may_fire_or_not() -> None:
+    """Nothing that is expected is let off, and nothing of another VM."""
+    assert not any(is_boot(alert.key) for alert in every_alert())
+    name = "KvmVmUserspaceExitStorm"
+    assert is_boot((name, frozenset({("vm", "job"), ("instance", "host")})))
+    assert not is_boot((name, frozenset({("vm", "web"), ("instance", "host")})))
+    assert not is_boot(("KvmVmExitStorm", frozenset({("vm", "job"), ("instance", "host")})))
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
