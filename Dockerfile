@@ -9,6 +9,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY kvmexporter ./kvmexporter
 COPY dashboards ./dashboards
+COPY docs/runbooks ./docs/runbooks
 RUN python3 -m venv /opt/kvmexporter \
     && /opt/kvmexporter/bin/pip install --no-cache-dir . \
     && /opt/kvmexporter/bin/pip uninstall -y pip setuptools

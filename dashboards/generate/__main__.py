@@ -17,7 +17,7 @@ def main() -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             print(f"wrote {name}")  # noqa: T201 - what a make target says
-    for directory, ending in (("dashboards/runbooks", "*.md"), ("dashboards/grafana", "*.json")):
+    for directory, ending in (("docs/runbooks", "*.md"), ("dashboards/grafana", "*.json")):
         for path in (ROOT / directory).glob(ending):
             if str(path.relative_to(ROOT)) not in wanted:
                 path.unlink()

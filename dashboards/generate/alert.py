@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-RUNBOOKS = "runbooks"
+RUNBOOKS = "docs/runbooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Alert:
 
     @property
     def runbook(self) -> str:
-        """Where its runbook is, from the directory of what is made."""
+        """Where its runbook is, from the project's root."""
         return f"{RUNBOOKS}/{self.name}.md"
 
 

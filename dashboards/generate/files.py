@@ -13,7 +13,7 @@ def files() -> dict[str, str]:
         "dashboards/alerts/prometheus/alerts.rules.yml": rules.prometheus_alerts(panel_id),
         "dashboards/alerts/prometheus/recording.rules.yml": rules.prometheus_recording(),
         "dashboards/alerts/prometheus/alerts.test.yml": promtool.tests(panel_id),
-        "dashboards/provisioning/alerting/alerts.yml": rules.grafana_alerts(panel_id),
+        "dashboards/alerts/grafana/alerts.yml": rules.grafana_alerts(panel_id),
         "dashboards/provisioning/datasources/kvmexporter.yml": provisioning.datasources(),
         "dashboards/provisioning/dashboards/kvmexporter.yml": provisioning.dashboards(),
         "dashboards/prometheus.yml": provisioning.prometheus(),
@@ -23,5 +23,5 @@ def files() -> dict[str, str]:
         name = one.uid.removeprefix("kvmexporter-")
         result[f"dashboards/grafana/{name}.json"] = board.render(one)
     for alert in ALERTS:
-        result[f"dashboards/{alert.runbook}"] = rules.runbook(alert)
+        result[alert.runbook] = rules.runbook(alert)
     return result

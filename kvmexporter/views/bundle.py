@@ -9,11 +9,14 @@ from pathlib import Path
 from kvmexporter.errors import KvmExporterError
 
 RUNBOOKS = "runbooks"
+"""Where the runbooks are written."""
 
 _URL = "runbook_url: "
+_IN_THE_TREE = "docs/runbooks"
 _KEPT = (".yml", ".json", ".md")
-# The alerts' own tests, of use only where alerts are made.
-_LEFT_OUT = ".test.yml"
+# The alerts' own tests, of use only where alerts are made; and what provisioning/alerting is a link
+# to in the tree.
+_LEFT_OUT = ("*.test.yml", "alerts/grafana/*")
 
 
 def write(output: Path, runbooks: str = RUNBOOKS) -> list[Path]:
@@ -33,7 +36,7 @@ def write(output: Path, runbooks: str = RUNBOOKS) -> list[Path]:
     if not bundled:
         raise KvmExporterError("this installation has no dashboards: install the wheel anew")
     text_of = {
-        name: text.replace(f"{_URL}{RUNBOOKS}/", f"{_URL}{runbooks.rstrip('/')}/")
+        name: text.replace(f"{_URL}{_IN_THE_TREE}/", f"{_URL}{runbooks.rstrip('/')}/")
         for name, text in bundled.items()
     }
     for directory in (output, *sorted({output / name.parent for name in bundled})):
@@ -60,5 +63,5 @@ def _walk(directory: Traversable, place: Path) -> Iterator[tuple[Path, str]]:
     for entry in directory.iterdir():
         if entry.is_dir():
             yield from _walk(entry, place / entry.name)
-        elif entry.name.endswith(_KEPT) and not entry.name.endswith(_LEFT_OUT):
+        elif entry.name.endswith(_KEPT) and not any(map((place / entry.name).match, _LEFT_OUT)):
             yield place / entry.name, entry.read_text("utf-8")

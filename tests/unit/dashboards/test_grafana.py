@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards.generate.__main__ import ROOT
 
 BOARDS = sorted((ROOT / "dashboards/grafana").glob("*.json"))
-RULES = ROOT / "dashboards/provisioning/alerting/alerts.yml"
+RULES = ROOT / "dashboards/alerts/grafana/alerts.yml"
 # Read by the Prometheus data source's editor of annotations; the schema leaves room for them.
 OF_THE_DATA_SOURCE = {"titleFormat", "textFormat", "step"}
 

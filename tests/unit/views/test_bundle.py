@@ -10,10 +10,24 @@ from dashboards.generate.files import files
 from kvmexporter.errors import KvmExporterError
 from kvmexporter.views import bundle
 
+MOVED = {
+    "dashboards/alerts/grafana/": "provisioning/alerting/",
+    "docs/runbooks/": "runbooks/",
+    "dashboards/": "",
+}
+"""Where the tree has it → where it is written."""
+
+
+def place(name: str) -> str:
+    """Where a file of the tree is written."""
+    start = next(start for start in MOVED if name.startswith(start))
+    return MOVED[start] + name.removeprefix(start)
+
+
 MADE = {
-    name.removeprefix("dashboards/"): text
+    place(name): text.replace("runbook_url: docs/", "runbook_url: ")
     for name, text in files().items()
-    if name.startswith("dashboards/") and not name.endswith(".test.yml")
+    if name.startswith(tuple(MOVED)) and not name.endswith(".test.yml")
 }
 
 
