@@ -252,6 +252,11 @@ class Addressing:
             seconds = min(_MOVING_SECONDS, seconds)
         return state.glanced + seconds
 
+    @property
+    def interval_seconds(self) -> float:
+        """How long after a visit each VM is visited again; those that do not answer, later."""
+        return _REFRESH_SECONDS * self._stretch
+
     def _stretched(self) -> float:
         """How much longer than wanted to wait between visits, for them to cost no more."""
         if not self._asked:
@@ -348,7 +353,7 @@ class Addressing:
             state.due = now + min(_SOON_SECONDS * 2**doublings, _MAX_BACKOFF_SECONDS)
             return
         state.failures = 0
-        state.due = now + _REFRESH_SECONDS * self._stretch
+        state.due = now + self.interval_seconds
         if facts:
             state.facts = facts.after(state.facts, now)
             state.visited = state.glanced = now

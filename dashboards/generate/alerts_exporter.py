@@ -97,6 +97,10 @@ ALERTS = (
         severity="warning",
         value="max by (job, instance, vm) (kvmexporter_vm_refresh_age_seconds)",
         above=thresholds.VM_FACTS_AGE_SECONDS,
+        # With hundreds of VMs each is asked less often.
+        guard="max by (job, instance, vm) (kvmexporter_vm_refresh_age_seconds) "
+        "> on (job, instance) group_left () "
+        "3 * max by (job, instance) (kvmexporter_vm_refresh_interval_seconds)",
         hold="5m",
         summary="The VMM of VM {{ $labels.vm }} on {{ $labels.instance }} has not said for "
         "{{ $value | humanizeDuration }} what devices it has",

@@ -107,10 +107,14 @@ _OVERVIEW = (
     Panel(
         title="Age of what VMMs said",
         about="How long ago each VMM last said what devices it has; the ten oldest. Above the "
-        "dashes it does not "
-        "answer: devices may be called unknown.",
+        "dashes, and above three times how often each is asked, it does not answer: devices may "
+        "be called unknown. With hundreds of VMs each is asked less often.",
         queries=(
             Query("topk(10, kvmexporter_vm_refresh_age_seconds{@vm})", "{{vm}} · {{instance}}"),
+            Query(
+                "max by (instance) (kvmexporter_vm_refresh_interval_seconds{@host})",
+                "asked every · {{instance}}",
+            ),
         ),
         unit="s",
         warn=thresholds.VM_FACTS_AGE_SECONDS,

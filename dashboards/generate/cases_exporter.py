@@ -79,7 +79,10 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmExporterVmFactsStale": (
         Case(
             about="a VMM that hangs",
-            series={'kvmexporter_vm_refresh_age_seconds{vm="web"}': "0+30x60"},
+            series={
+                'kvmexporter_vm_refresh_age_seconds{vm="web"}': "0+30x60",
+                "kvmexporter_vm_refresh_interval_seconds": "60x60",
+            },
             fires=(
                 (
                     {"vm": "web"},
@@ -89,7 +92,17 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         ),
         Case(
             about="asked every minute",
-            series={'kvmexporter_vm_refresh_age_seconds{vm="web"}': "5x20 35x20 5x20"},
+            series={
+                'kvmexporter_vm_refresh_age_seconds{vm="web"}': "5x20 35x20 5x20",
+                "kvmexporter_vm_refresh_interval_seconds": "60x60",
+            },
+        ),
+        Case(
+            about="one of so many that each is asked every ten minutes",
+            series={
+                'kvmexporter_vm_refresh_age_seconds{vm="web"}': "0+60x15 900x15 0x30",
+                "kvmexporter_vm_refresh_interval_seconds": "600x60",
+            },
         ),
     ),
     "KvmExporterSlow": (

@@ -83,6 +83,12 @@ REFRESH_AGE = Metric(
     "Seconds since a VM's VMM last said what devices it has; grows where it does not answer.",
     ("vm",),
 )
+REFRESH_INTERVAL = Metric(
+    "kvmexporter_vm_refresh_interval_seconds",
+    Kind.GAUGE,
+    "How often each VM's VMM is asked: every minute, and less often where there are so many VMs "
+    "that asking would take more than 1 % of a processor.",
+)
 START_TIME = Metric(
     "process_start_time_seconds",
     Kind.GAUGE,
@@ -116,6 +122,7 @@ class ExporterSample:
         drops: map → events lost.
         maps: map → (entries, most entries).
         refresh_ages: VM → seconds since its VMM was heard.
+        refresh_interval_seconds: from one visit of a VM to the next.
     """
 
     process: ProcessSample
@@ -124,6 +131,7 @@ class ExporterSample:
     drops: Mapping[str, int]
     maps: Mapping[str, tuple[int, int]]
     refresh_ages: Mapping[str, float]
+    refresh_interval_seconds: float
 
 
 class ExporterCollector(Collector[ExporterSample]):
@@ -140,6 +148,7 @@ class ExporterCollector(Collector[ExporterSample]):
         ENTRIES,
         MAX_ENTRIES,
         REFRESH_AGE,
+        REFRESH_INTERVAL,
         CPU_SECONDS,
         RESIDENT,
         START_TIME,
@@ -154,9 +163,9 @@ class ExporterCollector(Collector[ExporterSample]):
             for vm in cycle.vms
             if (known := cycle.addressing.get(vm.id)) and known.visited is not None
         }
-        probes = self.sources.probes
+        probes, interval = self.sources.probes, self.sources.addressing.interval_seconds
         if isinstance(probes, Unavailable):
-            return ExporterSample(_process(), {}, {}, {}, {}, ages)
+            return ExporterSample(_process(), {}, {}, {}, {}, ages, interval)
         vcpus = self.sources.vcpus
         return ExporterSample(
             process=_process(),
@@ -171,6 +180,7 @@ class ExporterCollector(Collector[ExporterSample]):
                 }.items()
             },
             refresh_ages=ages,
+            refresh_interval_seconds=interval,
         )
 
     def families(self, sample: ExporterSample) -> Iterable[Family]:
@@ -189,6 +199,7 @@ class ExporterCollector(Collector[ExporterSample]):
             result[MAX_ENTRIES].add(most, name)
         for vm, age in sample.refresh_ages.items():
             result[REFRESH_AGE].add(age, vm)
+        result[REFRESH_INTERVAL].add(sample.refresh_interval_seconds)
         result[CPU_SECONDS].add(sample.process.cpu_seconds)
         result[RESIDENT].add(sample.process.resident_bytes)
         result[START_TIME].add(sample.process.start_time)

@@ -77,6 +77,16 @@ def test_what_is_known_is_told_at_once(vms: Vms) -> None:
     assert time.monotonic() - start < DEADLINE_SECONDS
 
 
+def test_asking_has_its_share_of_a_processor(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it would take more, each VM is asked less often, and that is told."""
+    monkeypatch.setattr("kvmexporter.addressing._MAX_SHARE", 1e-7)
+    vms.add(10)
+    addressing = vms.start(Visits())
+    assert addressing.interval_seconds == 60.0
+    eventually(lambda: addressing.interval_seconds > 6000.0)
+    eventually(lambda: addressing.known()[identity(10)].facts)  # when it came, all the same
+
+
 def test_closing_does_not_wait_for_visits(vms: Vms) -> None:
     """A visit under way is given up, and leaves the socket."""
     server = vms.add(10, silent("greeting"))

@@ -83,4 +83,5 @@ def test_without_bpf(tree: ProcfsTree) -> None:
     families = collector.families(collector.sample(Cycle(sources)))
     given = {family.metric.name for family in families if family.samples}
     assert {"kvmexporter_build_info", "process_open_fds"} <= given
+    assert "kvmexporter_vm_refresh_interval_seconds" in given
     assert not {name for name in given if name.startswith("kvmexporter_bpf_")}
