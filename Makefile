@@ -130,7 +130,7 @@ lab-intel: tools ## Tests on an Intel host, interpreted by Bochs, which is built
 	    tests/lab/test_preemption_timer.py -p no:cacheprovider --durations=0
 
 .PHONY: lab-dashboards
-lab-dashboards: setup ## Two real Prometheis look on while a host in the lab gets into trouble
+lab-dashboards: tools ## Two real Prometheis look on while a host in the lab gets into trouble
 	@$(BIN)/python -m tests.lab.boot --kernel 6.12 --prepare
 	@KVMEXPORTER_LAB_DASHBOARDS=1 $(BIN)/pytest tests/dashboards -s -p no:cacheprovider --durations=1
 
