@@ -11,6 +11,10 @@ from tornado.netutil import bind_sockets
 from kvmexporter.errors import KvmExporterError, UsageError
 
 _MAX_PORT_DIGITS = 5
+# Connections that the kernel keeps until they are taken (it has a bound of its own,
+# net.core.somaxconn). One that finds no room is lost, and comes again a second later: whoever
+# connects in masses would make scrapes wait for that.
+_BACKLOG = 1024
 # sd_listen_fds(3): the first descriptor that is handed over.
 _FIRST_DESCRIPTOR = 3
 _MAX_DESCRIPTORS = 64
@@ -52,7 +56,7 @@ def bind(addresses: Sequence[Address]) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for address in addresses:
         try:
-            sockets += bind_sockets(address.port, address.host or None)
+            sockets += bind_sockets(address.port, address.host or None, backlog=_BACKLOG)
         except (OSError, UnicodeError) as err:
             for one in sockets:
                 one.close()

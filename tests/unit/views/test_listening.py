@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the endpoint listens."""
 
+import contextlib
 import gc
 import socket
 import subprocess
@@ -152,3 +153,13 @@ def test_a_socket_that_does_not_listen() -> None:
 def test_sockets_for_somebody_else() -> None:
     """Are not taken: the variables may be a parent's."""
     assert "systemd has handed over no socket" in handed_over(pid="other")
+
+
+def test_a_mass_of_connections_that_nobody_takes_yet() -> None:
+    """None of some hundreds is lost: it would come again a second later, and so would a scrape."""
+    (listening,) = bind([Address("127.0.0.1", 0)])
+    with listening, contextlib.ExitStack() as stack:
+        for _ in range(500):
+            one = stack.enter_context(socket.socket())
+            one.settimeout(0.9)
+            one.connect(listening.getsockname())
