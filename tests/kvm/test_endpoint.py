@@ -76,8 +76,8 @@ def test_the_page_lists_the_collectors(exporter: Exporter) -> None:
     for kind in COLLECTORS:
         works = scrape.values("kvmexporter_collector_success", collector=kind.name)
         state = "ok" if works and works[0][1] else "unavailable"
-        assert f'<td>{kind.name}</td><td class="state">{state}</td>' in page
-    assert '<td>exits</td><td class="state">ok</td>' in page
+        assert f'<td class="whole">{kind.name}</td><td class="whole state">{state}</td>' in page
+    assert '<td class="whole">exits</td><td class="whole state">ok</td>' in page
 
 
 @pytest.mark.parametrize(
