@@ -79,8 +79,9 @@ HOST = (
     Alert(
         name="KvmHostClockOffsetHigh",
         severity="warning",
-        # The median of five minutes: one impossible reading cannot move it.
-        value="abs(quantile_over_time(0.5, kvm_host_clock_offset_seconds[5m]))",
+        # The least of five minutes: one impossible reading cannot raise it, and it was read.
+        value="min_over_time(kvm_host_clock_offset_seconds[5m]) > 0 or "
+        "-max_over_time(kvm_host_clock_offset_seconds[5m])",
         above=thresholds.CLOCK_OFFSET_SECONDS,
         hold="5m",
         summary="The clock of host {{ $labels.instance }} is {{ $value | humanizeDuration }} off "
@@ -88,7 +89,7 @@ HOST = (
         "reference",
         meaning="What the kernel still has to work off to reach its reference clock has been "
         "large for "
-        "minutes. The median over five minutes is compared, since adjtimex can report an "
+        "minutes. The least of five minutes is compared, since adjtimex can report an "
         "impossible "
         "offset (2^32 ns) for a moment.",
         check="`kvmexporter dump` shows offset, estimated and maximum error. `chronyc "

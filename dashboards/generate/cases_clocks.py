@@ -74,6 +74,16 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             fires=(({}, "The clock of host host-1 is 250ms off its reference"),),
         ),
         Case(
+            about="a quarter of a second ahead, and an impossible reading among the others",
+            series={"kvm_host_clock_offset_seconds": "-0.25x26 4.294967296 -0.25x30"},
+            at="20m",
+            fires=(({}, "The clock of host host-1 is 250ms off its reference"),),
+        ),
+        Case(
+            about="off for half of the readings",
+            series={"kvm_host_clock_offset_seconds": " ".join(["0.4", "0"] * 30)},
+        ),
+        Case(
             about="adjtimex's impossible 2^32 ns, now and then",
             series={
                 "kvm_host_clock_offset_seconds": "0.0001x10 4.294967296 0.0001x4 4.294967296 "
