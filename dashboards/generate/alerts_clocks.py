@@ -80,8 +80,7 @@ HOST = (
         name="KvmHostClockOffsetHigh",
         severity="warning",
         # The least of five minutes: one impossible reading cannot raise it, and it was read.
-        value="min_over_time(kvm_host_clock_offset_seconds[5m]) > 0 or "
-        "-max_over_time(kvm_host_clock_offset_seconds[5m])",
+        value="min_over_time(abs(kvm_host_clock_offset_seconds)[5m:30s])",
         above=thresholds.CLOCK_OFFSET_SECONDS,
         hold="5m",
         summary="The clock of host {{ $labels.instance }} is {{ $value | humanizeDuration }} off "
