@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from kvmexporter.bpf.request import SOURCES, defines
 from kvmexporter.model.counters import CounterLayout, Counters, counter_layout
 from kvmexporter.sources.bpfmaps import BpfMap, MapLayout
+from kvmexporter.sources.lanes import Lanes
 from kvmexporter.tables.exit_reasons import Isa
 
 MAX_VCPUS = 256
@@ -137,7 +138,9 @@ def counters(**arrays: Mapping[int, int]) -> Counters:
     layout = layout_of_counters()
     data = bytearray(vcpus_layout().value_size)
     _count(data, arrays)
-    return Counters(int.from_bytes(data[layout.offset :], "little"), layout)
+    lanes = Lanes(layout.count)
+    lanes.add(bytes(data), layout.offset)
+    return Counters(*lanes.active(), layout)
 
 
 class MemoryMap(BpfMap):
