@@ -183,7 +183,7 @@ class Sampler:
             state, detail = State.OK, ""
             try:
                 sample = collector.sample(cycle)
-                own_families = [family for family in collector.families(sample) if family.samples]
+                own_families = [family for family in collector.families(sample) if len(family)]
                 own_findings = list(collector.findings(sample))
             except Unavailable as err:
                 state, detail = State.UNAVAILABLE, str(err)
@@ -200,7 +200,7 @@ class Sampler:
         told = worst_first(one for one in findings if not self._ignores(one))
         rare = unserved(families, self._sources.extras)
         families += self._own_families(statuses)
-        families += [family for family in (rare, _counted(told)) if family.samples]
+        families += [family for family in (rare, _counted(told)) if len(family)]
         return Snapshot(
             time=now,
             monotonic=cycle.time,

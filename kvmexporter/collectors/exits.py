@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from kvmexporter.collector import PER_VCPU, Collector, Cycle
 from kvmexporter.model.exits import VmExits, exits_by_reason, vm_exits
-from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.metrics import Family, Kind, Metric, keyed
 from kvmexporter.needs import COUNTING, COUNTING_WELL
 
 _BUCKETS, _RARE = "exits.buckets", "exits.rare"
@@ -152,23 +152,17 @@ class ExitsCollector(Collector[list[ExitsSample]]):
         result = {metric: Family(metric) for metric in self.metrics}
         for one in sample:
             vm, exits = one.vm, one.exits
-            result[EXITS].count((vm,), exits.exits)
-            for exit_class, times in exits.handling.items():
-                result[HANDLING].add(times, vm, exit_class)
+            result[EXITS].group((vm,), exits.exits)
+            result[HANDLING].group((vm,), keyed(exits.handling))
             if exits.stall.count:
                 result[STALL].add(exits.stall, vm)
-            for reason, count in exits.userspace.items():
-                result[USERSPACE_EXITS].add(count, vm, reason)
-            result[MSR_ACCESSES].count((vm,), exits.msrs)
-            for hypercall, count in exits.hypercalls.items():
-                result[HYPERCALLS].add(count, vm, hypercall)
-            for kind, count in exits.interrupts.items():
-                result[INTERRUPTS].add(count, vm, kind)
+            result[USERSPACE_EXITS].group((vm,), keyed(exits.userspace))
+            result[MSR_ACCESSES].group((vm,), exits.msrs)
+            result[HYPERCALLS].group((vm,), keyed(exits.hypercalls))
+            result[INTERRUPTS].group((vm,), keyed(exits.interrupts))
             if exits.halt_time.count:
                 result[HALT_SECONDS].add(exits.halt_time, vm)
-            for outcome, count in exits.halts.items():
-                result[HALT_POLLS].add(count, vm, outcome)
+            result[HALT_POLLS].group((vm,), keyed(exits.halts))
             for vcpu, by_reason in one.by_vcpu.items():
-                for (reason, exit_class), count in by_reason.items():
-                    result[VCPU_EXITS].add(count, vm, str(vcpu), reason, exit_class)
+                result[VCPU_EXITS].group((vm, str(vcpu)), by_reason)
         return result.values()

@@ -113,9 +113,9 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         """Those that are not zero."""
         stats = Family(STATS)
         for one in sample:
-            for name, value in sorted(one.stats.items()):
-                if value:
-                    stats.add(value, one.vm, name)
+            stats.group(
+                (one.vm,), {(name,): value for name, value in sorted(one.stats.items()) if value}
+            )
         return (stats,)
 
 

@@ -13,7 +13,7 @@ from kvmexporter.errors import Unavailable
 from kvmexporter.model import memory_findings
 from kvmexporter.model.findings import Finding
 from kvmexporter.model.memory import HostMemory, Ksm, ProcessMemory
-from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.metrics import Family, Kind, Metric, keyed
 from kvmexporter.model.turns import Turns
 from kvmexporter.model.vm import VmId
 from kvmexporter.needs import HOST_ROLE, PID_NAMESPACE
@@ -156,8 +156,7 @@ class MemoryCollector(Collector[MemorySample]):
         result = {metric: Family(metric) for metric in self.metrics}
         ksm, host = sample.ksm, sample.host
         for vm, process in sample.vms.items():
-            for kind, amount in process.kinds.items():
-                result[PROCESS].add(amount, vm, kind)
+            result[PROCESS].group((vm,), keyed(process.kinds))
             if process.merged is not None:
                 result[MERGED].add(process.merged, vm)
         if host.total:

@@ -2,7 +2,7 @@
 """The raw counters of one VM or vCPU: the u64 arrays of `struct vcpu`, by name."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 BYTES_PER_COUNTER = 8
@@ -62,8 +62,10 @@ class Counters:
 
     def __getitem__(self, name: str) -> Sequence[int]:
         """The array of counters of that name in the C."""
-        first, count = self._layout.arrays[name]
-        return self._row(first, count, *self._active_in(first, count))
+        words = [0] * self.count(name)
+        for index, value in self.nonzero(name):
+            words[index] = value
+        return words
 
     def count(self, name: str) -> int:
         """How many counters the array of that name has."""
@@ -72,36 +74,28 @@ class Counters:
     def nonzero(self, name: str) -> list[tuple[int, int]]:
         """(index, count) of those in the array that are not zero."""
         first, count = self._layout.arrays[name]
-        active = slice(*self._active_in(first, count))
+        begin = bisect_left(self._places, first)
+        end = bisect_left(self._places, first + count, begin)
         return [
             (place - first, value)
-            for place, value in zip(self._places[active], self._values[active], strict=True)
+            for place, value in zip(self._places[begin:end], self._values[begin:end], strict=True)
         ]
 
-    def rows(self, name: str, size: int) -> Iterator[tuple[int, Sequence[int]]]:
+    def rows(self, name: str, size: int) -> list[tuple[int, list[int]]]:
         """(number, counters) of those rows of the array that are not all zero.
 
         Args:
             name: of the array.
             size: counters of a row.
         """
-        first, count = self._layout.arrays[name]
-        places = self._places
-        at, end = self._active_in(first, count)
-        while at < end:
-            number = (places[at] - first) // size
-            begin = first + number * size
-            after = bisect_left(places, begin + size, at, end)
-            yield number, self._row(begin, size, at, after)
-            at = after
-
-    def _row(self, first: int, count: int, at: int, end: int) -> Sequence[int]:
-        row = [0] * count
-        for place, value in zip(self._places[at:end], self._values[at:end], strict=True):
-            row[place - first] = value
-        return row
-
-    def _active_in(self, first: int, count: int) -> tuple[int, int]:
-        """Where those that are not zero begin among counters, and where they end."""
-        begin = bisect_left(self._places, first)
-        return begin, bisect_left(self._places, first + count, begin)
+        rows: list[tuple[int, list[int]]] = []
+        row: list[int] = []
+        begin = end = 0
+        for index, value in self.nonzero(name):
+            if index >= end:
+                number = index // size
+                begin, end = number * size, (number + 1) * size
+                row = [0] * size
+                rows.append((number, row))
+            row[index - begin] = value
+        return rows

@@ -8,12 +8,12 @@ dashboards' checks and `dump` all read that declaration.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kvmexporter.model.histogram import Histogram
 
 Value = int | float | Histogram
+V = TypeVar("V", bound=Value)
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 RARE_BELOW = 1000
@@ -77,8 +77,11 @@ class Sample(NamedTuple):
     value: Value
 
 
-new_sample: Callable[[tuple[tuple[str, ...], Value]], Sample] = partial(tuple.__new__, Sample)
-"""A sample of (label values, value), without a Python call for each series of each scrape."""
+Group = tuple[tuple[str, ...], Mapping[Any, Value]]
+"""Series that have their first labels in common: those labels, and their other labels → value.
+
+As a VM's counts are kept anyway, so that a series costs neither memory nor time of its own.
+"""
 
 
 class Family:
@@ -86,18 +89,33 @@ class Family:
 
     Attributes:
         metric: the declaration.
-        samples: what was added, in order.
+        labels: those of the series that were added one by one.
+        values: and their values.
+        groups: the series that were added by VM; they come after the others.
         rare: VM → its events of rare kinds, added up, where a counter leaves such kinds out.
     """
 
-    __slots__ = ("_labels", "_leaves_out", "metric", "rare", "samples")
+    __slots__ = ("_labels", "_leaves_out", "groups", "labels", "metric", "rare", "values")
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
-        self.samples: list[Sample] = []
+        self.labels: list[tuple[str, ...]] = []
+        self.values: list[Value] = []
+        self.groups: list[Group] = []
         self.rare: dict[str, float] = {}
         self._leaves_out = bool(metric.rare) and metric.kind is Kind.COUNTER
         self._labels = len(metric.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels) + sum(len(values) for _, values in self.groups)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All of it, made for whoever asks: `/metrics`, which has hundreds of VMs, does not."""
+        samples = list(map(Sample, self.labels, self.values))
+        for first, values in self.groups:
+            samples += [Sample((*first, *rest), value) for rest, value in values.items()]
+        return samples
 
     def add(self, value: Value, *labels: str) -> None:
         """Add one series.
@@ -107,25 +125,54 @@ class Family:
         """
         if len(labels) != self._labels:
             raise ValueError(f"{self.metric.name} has {self.metric.labels}, got {labels}")
-        self.samples.append(new_sample((labels, value)))
+        self.labels.append(labels)
+        self.values.append(value)
         if self._leaves_out and not isinstance(value, Histogram):
             self._note_rare(labels[0], [value])
 
-    def count(self, first: tuple[str, ...], counts: Mapping[Labels, int]) -> None:
-        """Add a VM's events, by kind.
+    def group(self, first: tuple[str, ...], values: Mapping[Labels, Value]) -> None:
+        """Add a VM's series; the mapping is kept, and must not change any more.
 
         Args:
             first: the first labels of all of them, the VM's name before all others.
-            counts: the other labels → events.
-        """
-        self.samples += [new_sample(((*first, *rest), count)) for rest, count in counts.items()]
-        if self._leaves_out:
-            self._note_rare(first[0], counts.values())
+            values: their other labels → value.
 
-    def _note_rare(self, vm: str, values: Iterable[float]) -> None:
+        Raises:
+            ValueError: not as many labels as declared.
+        """
+        if not values:
+            return
+        if len(first) + len(next(iter(values))) != self._labels or self.metric.labels[0] != "vm":
+            raise ValueError(f"{self.metric.name} has {self.metric.labels}, got {first}, {values}")
+        self.groups.append((first, values))
+        if self._leaves_out:
+            self._note_rare(first[0], values.values())
+
+    def chosen(self, is_chosen: Callable[[tuple[str, ...], Value], bool]) -> "Family":
+        """Those series that are wanted.
+
+        Args:
+            is_chosen: labels, value → whether; of the labels, it may be given the last alone.
+        """
+        result = Family(self.metric)
+        for labels, value in zip(self.labels, self.values, strict=True):
+            if is_chosen(labels, value):
+                result.labels.append(labels)
+                result.values.append(value)
+        for first, values in self.groups:
+            if kept := {rest: value for rest, value in values.items() if is_chosen(rest, value)}:
+                result.groups.append((first, kept))
+        return result
+
+    def _note_rare(self, vm: str, values: Iterable[Value]) -> None:
         # Here, where they are at hand: to look at all of them once more takes longer than all this.
-        if rare := sum([value for value in values if value < RARE_BELOW]):
+        if rare := sum([v for v in values if not isinstance(v, Histogram) and v < RARE_BELOW]):
             self.rare[vm] = self.rare.get(vm, 0) + rare
+
+
+def keyed(values: Mapping[str, V]) -> dict[tuple[str], V]:
+    """What is kept by the value of a single label, as `Family.group` takes it."""
+    return {(label,): value for label, value in values.items()}
 
 
 def families(metrics: Sequence[Metric]) -> list[Family]:

@@ -7,7 +7,7 @@ By default a VM with five devices has at most 150 series. Other views show all t
 from collections.abc import Collection, Iterable
 
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Sample, Value
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
 
 UNSERVED = Metric(
     "kvm_vm_unserved_events",
@@ -18,22 +18,23 @@ UNSERVED = Metric(
 )
 
 
-def served(family: Family, extras: Collection[str]) -> list[Sample]:
-    """The samples of a family that are served.
+def served(family: Family, extras: Collection[str]) -> Family:
+    """What of a family is served.
 
     Args:
-        family: all of them.
+        family: all of it.
         extras: what was asked for, as `collector.extra`.
     """
-    metric, samples = family.metric, family.samples
+    metric = family.metric
     if metric.extra and metric.extra not in extras:
-        samples = [one for one in samples if one.labels[-1] in metric.usual]
+        usual = metric.usual
+        family = family.chosen(lambda labels, _: labels[-1] in usual)
     if metric.rare and metric.rare not in extras:
         if metric.kind is Kind.HISTOGRAM:
-            samples = [one for one in samples if _events(one.value) >= RARE_BELOW]
+            family = family.chosen(lambda _, value: _events(value) >= RARE_BELOW)
         else:
-            samples = [one for one in samples if one[1] >= RARE_BELOW]  # type: ignore[operator] # no histograms
-    return samples
+            family = family.chosen(lambda _, value: value >= RARE_BELOW)  # type: ignore[operator] # no histograms
+    return family
 
 
 def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:

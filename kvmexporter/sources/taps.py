@@ -11,9 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvmexporter.sources.procfs import content
+
 _TUN = "/dev/net/tun"
 _MAX_TAPS = 64
 _MAX_NAME = 15
+_MAX_BYTES = 32
 _FRESH_SECONDS = 60.0
 
 # include/uapi/linux/if_tun.h
@@ -91,8 +94,8 @@ def tap_flags(sysfs: Path, name: str) -> TapFlags | None:
     if not name or "/" in name or name in (".", ".."):
         return None
     try:
-        flags = int((sysfs / "class/net" / name / "tun_flags").read_text(), 16)
-    except (OSError, ValueError):
+        flags = int(content(f"{sysfs}/class/net/{name}/tun_flags", _MAX_BYTES), 16)
+    except ValueError:
         return None
     return TapFlags(bool(flags & _IFF_VNET_HDR), bool(flags & _IFF_MULTI_QUEUE))
 

@@ -110,13 +110,13 @@ class _Published(ClientCollector):
     def collect(self) -> Iterator[ClientFamily]:
         extras = self._snapshot.extras
         for family in self._snapshot.families:
-            if served(family, extras):
+            if len(served(family, extras)):
                 yield client_family(family, extras)
 
 
 def client_family(family: Family, extras: Collection[str] = ()) -> ClientFamily:
     """What is served of one of our families, as prometheus-client's."""
-    metric, samples = family.metric, served(family, extras)
+    metric, samples = family.metric, served(family, extras).samples
     labels = list(metric.labels)
     match metric.kind:
         case Kind.COUNTER:

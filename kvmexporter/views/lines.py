@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A family as lines of text, in either of Prometheus's formats: about 1 µs a series.
+"""A family as lines of text, in either of Prometheus's formats: some 0.5 µs a series.
 
 prometheus-client's encoders, whose bytes these are, take ten times as long and keep a
 dozen objects for each series.
 """
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from math import inf
 from operator import itemgetter
 
 from prometheus_client.utils import floatToGoString
 
 from kvmexporter.model.histogram import Histogram, shown_bounds
-from kvmexporter.model.metrics import Family, Kind, Metric, Sample, Value
+from kvmexporter.model.metrics import Family, Kind, Metric, Value
 from kvmexporter.model.serving import has_buckets, served
 from kvmexporter.units import ns_to_seconds
 
 _CHUNK = 512
 _PLAIN_BELOW = 1_000_000  # from there on, exponents
+_EXACT_BELOW = 10**15  # from there on, a float has fewer digits
 _BOUND = "le"
 _WITHOUT_BUCKETS = "summary"
 _COUNT_AND_SUM = (("_count", ""), ("_sum", ""))
@@ -37,16 +38,24 @@ def chunks(family: Family, *, openmetrics: bool, extras: Collection[str] = ()) -
         TypeError: a value is not of the metric's kind.
     """
     metric = family.metric
-    samples = served(family, extras)
-    if not samples:
+    family = served(family, extras)
+    if not len(family):
         return
     buckets = has_buckets(metric, extras)
     yield _head(metric, openmetrics=openmetrics, buckets=buckets)
-    lines = _number_lines
-    if metric.kind is Kind.HISTOGRAM:
-        lines = _histogram_lines if buckets else _summary_lines
-    for first in range(0, len(samples), _CHUNK):
-        yield lines(metric, samples[first : first + _CHUNK])
+    shape = _shape(metric, family, buckets=buckets)
+    for first in range(0, len(family.labels), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        yield shape.template(metric).fill(
+            family.labels[part], [shape.words(value) for value in family.values[part]]
+        )
+    lines: list[str] = []
+    for first_labels, values in family.groups:
+        lines += shape.group(metric, first_labels, values)
+        if len(lines) >= _CHUNK:
+            yield "".join(lines)
+            lines.clear()
+    yield "".join(lines)
 
 
 def _head(metric: Metric, *, openmetrics: bool, buckets: bool) -> str:
@@ -61,38 +70,39 @@ def _head(metric: Metric, *, openmetrics: bool, buckets: bool) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-_Values = Sequence[str]
-"""What the lines of one sample say, in their order."""
+Endings = tuple[tuple[str, str], ...]
+"""How the name of each line of a series ends, and the bound of its bucket, "" without one."""
 
 
 class _Template:
-    """The lines of a metric's sample as text, with a place for each label and each value.
+    """The lines of a metric's series as text, with a place for each label and each value.
 
     Args:
         name: of the metric.
         names: of the labels, in the order of the declaration.
-        lines: how each line's name ends, and the bound of its bucket, "" without one.
+        endings: its lines.
     """
 
-    def __init__(
-        self, name: str, names: tuple[str, ...], lines: tuple[tuple[str, str], ...]
-    ) -> None:
+    def __init__(self, name: str, names: tuple[str, ...], endings: Endings) -> None:
         order = sorted(range(len(names)), key=names.__getitem__)
         self._pick = _picker(order)
         self._text = ""
         self._quotes = 0
-        for ending, bound in lines:
-            parts = [(names[place], '="%s"') for place in order]
-            parts += [(_BOUND, f'="{bound}"')] if bound else []
-            labels = ",".join(label + value for label, value in sorted(parts))
-            self._text += f"{name}{ending}{{{labels}}} %s\n" if parts else f"{name}{ending} %s\n"
-            self._quotes += 2 * len(parts)
-        self._lines = len(lines)
+        for ending, bound in endings:
+            labels = _labels([(names[place], "%s") for place in order], bound)
+            self._text += f"{name}{ending}{labels} %s\n"
+            self._quotes += labels.count('"')
+        self._lines = len(endings)
 
-    def fill(self, samples: Sequence[Sample], rows: Sequence[_Values]) -> str:
-        """The lines of these samples."""
-        count = len(samples)
-        text = self._text * count % self._words(samples, rows)
+    def fill(self, labels: Sequence[tuple[str, ...]], rows: Sequence[Sequence[str]]) -> str:
+        """The lines of some series.
+
+        Args:
+            labels: of each.
+            rows: what the lines of each say.
+        """
+        count = len(labels)
+        text = self._text * count % self._words(labels, rows)
         # One look at all, of which only a hostile VM's need more.
         if (
             "\\" not in text
@@ -100,18 +110,61 @@ class _Template:
             and text.count('"') == count * self._quotes
         ):
             return text
-        escaped = [Sample(tuple(map(_escaped, one.labels)), one.value) for one in samples]
+        escaped = [tuple(map(_escaped, one)) for one in labels]
         return self._text * count % self._words(escaped, rows)
 
-    def _words(self, samples: Sequence[Sample], rows: Sequence[_Values]) -> tuple[str, ...]:
+    def _words(
+        self, labels: Sequence[tuple[str, ...]], rows: Sequence[Sequence[str]]
+    ) -> tuple[str, ...]:
         pick = self._pick
         words: list[str] = []
-        for sample, row in zip(samples, rows, strict=True):
-            labels = pick(sample[0])
+        for given, row in zip(labels, rows, strict=True):
+            picked = pick(given)
             for value in row:
-                words += labels
+                words += picked
                 words.append(value)
         return tuple(words)
+
+
+class _Lines(dict[tuple[str, ...], tuple[str, ...]]):
+    """The lines of a VM's series of a metric, by their last labels.
+
+    Each is cut where the VM's name belongs, and where its value does: text before a name, text
+    before a value, by turns.
+
+    Args:
+        metric: whose.
+        fixed: the labels after the VM's name that all of them have.
+        endings: the lines of one series.
+    """
+
+    MOST = 1024
+
+    def __init__(self, metric: Metric, fixed: tuple[str, ...], endings: Endings) -> None:
+        super().__init__()
+        self._metric = metric
+        self._fixed = fixed
+        self._endings = endings
+
+    def __missing__(self, rest: tuple[str, ...]) -> tuple[str, ...]:
+        if len(self) >= self.MOST:
+            self.clear()
+        vm, *names = self._metric.labels
+        given = zip(names, map(_escaped, (*self._fixed, *rest)), strict=True)
+        # No label holds a line's end once it is escaped.
+        labels = sorted([(vm, "\n"), *given])
+        cut: list[str] = []
+        for ending, bound in self._endings:
+            cut += f"{self._metric.name}{ending}{_labels(labels, bound)} ".split("\n")
+        self[rest] = lines = tuple(cut)
+        return lines
+
+
+def _labels(sorted_labels: Sequence[tuple[str, str]], bound: str) -> str:
+    labels = [(name, f'="{value}"') for name, value in sorted_labels]
+    if bound:
+        labels = sorted([*labels, (_BOUND, f'="{bound}"')])
+    return "{" + ",".join(name + value for name, value in labels) + "}" if labels else ""
 
 
 def _picker(order: Sequence[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
@@ -120,53 +173,93 @@ def _picker(order: Sequence[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=1024)
-def _template(
-    name: str, names: tuple[str, ...], lines: tuple[tuple[str, str], ...] = (("", ""),)
-) -> _Template:
-    return _Template(name, names, lines)
+def _template(name: str, names: tuple[str, ...], endings: Endings) -> _Template:
+    return _Template(name, names, endings)
+
+
+@functools.lru_cache(maxsize=4096)
+def _lines(metric: Metric, fixed: tuple[str, ...], endings: Endings) -> _Lines:
+    return _Lines(metric, fixed, endings)
 
 
 def _escaped(label: str) -> str:
     return label.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _number_lines(metric: Metric, samples: list[Sample]) -> str:
-    rows = [(_number(value),) for _, value in samples]
-    return _template(metric.name, metric.labels).fill(samples, rows)
+class _Shape:
+    """What lines a series has, and what they say.
+
+    Args:
+        endings: the lines.
+        words: value → what they say.
+    """
+
+    def __init__(self, endings: Endings, words: Callable[[Value], Sequence[str]]) -> None:
+        self.endings = endings
+        self.words = words
+
+    def template(self, metric: Metric) -> _Template:
+        """For series that were added one by one."""
+        return _template(metric.name, metric.labels, self.endings)
+
+    def group(
+        self, metric: Metric, first: tuple[str, ...], values: Mapping[tuple[str, ...], Value]
+    ) -> list[str]:
+        """The lines of one VM's series."""
+        vm, lines = _escaped(first[0]), _lines(metric, first[1:], self.endings)
+        result = []
+        for rest, value in values.items():
+            texts, words = iter(lines[rest]), iter(self.words(value))
+            for before, between, word in zip(texts, texts, words, strict=True):
+                result.append(f"{before}{vm}{between}{word}\n")
+        return result
 
 
-def _summary_lines(metric: Metric, samples: list[Sample]) -> str:
-    rows = [
-        (_number(value.count), _number(ns_to_seconds(value.sum_ns)))
-        for value in _histograms(metric, samples)
-    ]
-    return _template(metric.name, metric.labels, _COUNT_AND_SUM).fill(samples, rows)
+class _Plain(_Shape):
+    """A number is one line, as most series are: the same, for each of them faster."""
+
+    def __init__(self) -> None:
+        super().__init__((("", ""),), lambda value: (_number(value),))
+
+    def group(
+        self, metric: Metric, first: tuple[str, ...], values: Mapping[tuple[str, ...], Value]
+    ) -> list[str]:
+        """The lines of one VM's series."""
+        vm, lines = _escaped(first[0]), _lines(metric, first[1:], self.endings)
+        return [
+            f"{before}{vm}{between}{_number(value)}\n"
+            for rest, value in values.items()
+            for before, between in (lines[rest],)
+        ]
 
 
-def _histogram_lines(metric: Metric, samples: list[Sample]) -> str:
-    values = _histograms(metric, samples)
-    bounds = _bounds(len(values[0].counts))
-    rows = []
-    for value in values:
-        seen = list(accumulate(value.counts))
-        rows.append(
-            (
-                *[_number(seen[bucket]) for bucket, _ in bounds],
-                _number(seen[-1]),
-                _number(ns_to_seconds(value.sum_ns)),
-            )
-        )
-    lines = (*(("_bucket", bound) for _, bound in bounds), *_COUNT_AND_SUM)
-    return _template(metric.name, metric.labels, lines).fill(samples, rows)
+_PLAIN = _Plain()
 
 
-def _histograms(metric: Metric, samples: list[Sample]) -> list[Histogram]:
-    values = []
-    for _, value in samples:
+def _shape(metric: Metric, family: Family, *, buckets: bool) -> _Shape:
+    if metric.kind is not Kind.HISTOGRAM:
+        return _PLAIN
+    values = chain(family.values, *(group.values() for _, group in family.groups))
+
+    def histogram(value: Value) -> Histogram:
         if not isinstance(value, Histogram):
             raise TypeError(f"{metric.name}: {value!r} is no histogram")
-        values.append(value)
-    return values
+        return value
+
+    def count_and_sum(value: Value) -> tuple[str, str]:
+        one = histogram(value)
+        return _number(one.count), _number(ns_to_seconds(one.sum_ns))
+
+    if not buckets:
+        return _Shape(_COUNT_AND_SUM, count_and_sum)
+    bounds = _bounds(len(histogram(next(values)).counts))
+
+    def all_of_it(value: Value) -> list[str]:
+        one = histogram(value)
+        seen = list(accumulate(one.counts))
+        return [*(_number(seen[bucket]) for bucket, _ in bounds), *count_and_sum(one)]
+
+    return _Shape((*(("_bucket", bound) for _, bound in bounds), *_COUNT_AND_SUM), all_of_it)
 
 
 @functools.lru_cache(maxsize=16)
@@ -177,8 +270,12 @@ def _bounds(buckets: int) -> tuple[tuple[int, str], ...]:
 
 def _number(value: Value) -> str:
     # The type first: most are small counts, and there are tens of thousands of them.
-    if type(value) is int and 0 <= value < _PLAIN_BELOW:
-        return f"{value}.0"
+    if type(value) is int and 0 <= value < _EXACT_BELOW:
+        if value < _PLAIN_BELOW:
+            return f"{value}.0"
+        digits = f"{value}"
+        mantissa = f"{digits[0]}.{digits[1:]}".rstrip("0.")
+        return f"{mantissa}e+{len(digits) - 1:02}"
     if isinstance(value, Histogram):
         raise TypeError(f"{value!r} is no number")
     if type(value) is float and 0 <= value < _PLAIN_BELOW:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kvmexporter.model.findings import Finding
-from kvmexporter.model.metrics import Family, Metric, Sample
+from kvmexporter.model.metrics import Family, Metric
 from kvmexporter.model.vm import Vm
 from kvmexporter.sampler import CollectorStatus, Snapshot
 from kvmexporter.tables.ioports import LEGACY_REGIONS
@@ -133,9 +133,8 @@ class Redaction:
 
     def _family(self, family: Family) -> Family:
         result = Family(family.metric)
-        result.samples += [
-            Sample(self._labels(family.metric, one.labels), one.value) for one in family.samples
-        ]
+        for one in family.samples:
+            result.add(one.value, *self._labels(family.metric, one.labels))
         return result
 
     def _labels(self, metric: Metric, values: Iterable[str]) -> tuple[str, ...]:

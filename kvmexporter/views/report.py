@@ -202,7 +202,7 @@ def _by_vm(families: Iterable[Family]) -> dict[str, list[Family]]:
             own = result[sample.labels[0]]
             if family.metric.name not in own:
                 own[family.metric.name] = Family(family.metric)
-            own[family.metric.name].samples.append(sample)
+            own[family.metric.name].add(sample.value, *sample.labels)
     return {vm: list(own.values()) for vm, own in result.items()}
 
 

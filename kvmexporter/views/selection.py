@@ -35,9 +35,7 @@ def only(snapshot: Snapshot, names: Collection[str]) -> Snapshot:
     return replace(
         snapshot,
         vms=tuple(vm for vm in snapshot.vms if vm.name in names),
-        families=tuple(
-            kept for family in snapshot.families if (kept := _of(family, names)).samples
-        ),
+        families=tuple(kept for family in snapshot.families if len(kept := _of(family, names))),
         findings=tuple(one for one in snapshot.findings if not one.vm or one.vm in names),
         unknown_addresses=tuple(one for one in snapshot.unknown_addresses if one.vm in names),
     )
@@ -49,5 +47,7 @@ def _of(family: Family, names: Collection[str]) -> Family:
     place = family.metric.labels.index("vm")
     kept = Family(family.metric)
     # A finding of the host has no VM's name there.
-    kept.samples += [one for one in family.samples if one.labels[place] in ("", *names)]
+    for one in family.samples:
+        if one.labels[place] in ("", *names):
+            kept.add(one.value, *one.labels)
     return kept

@@ -3,7 +3,7 @@
 
 import pytest
 
-from kvmexporter.model.metrics import Family, Kind, Metric, Sample, families
+from kvmexporter.model.metrics import Family, Kind, Metric, Sample, families, keyed
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,42 @@ def test_a_wrong_number_of_labels(labels: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"kvm_vm_vcpus has \('vm', 'state'\)"):
         family.add(1, *labels)
     assert family.samples == []
+
+
+COUNTED = Metric("kvm_vm_test_total", Kind.COUNTER, "Help.", ("vm", "device", "kind"))
+
+
+def test_a_vms_series() -> None:
+    """They come after those that were added one by one, each with all of its labels."""
+    family = Family(COUNTED)
+    family.group(("a",), {("disk", "read"): 2, ("disk", "write"): 3})
+    family.group(("a", "nic"), {("read",): 5})
+    family.group(("b",), {})
+    family.add(7, "b", "disk", "read")
+    assert len(family) == 4
+    assert family.samples == [
+        Sample(("b", "disk", "read"), 7),
+        Sample(("a", "disk", "read"), 2),
+        Sample(("a", "disk", "write"), 3),
+        Sample(("a", "nic", "read"), 5),
+    ]
+    chosen = family.chosen(lambda labels, value: labels[-1] == "read" and value != 5)
+    assert [one.value for one in chosen.samples] == [7, 2]
+    assert len(family) == 4
+
+
+@pytest.mark.parametrize("first", [(), ("a", "disk"), ("a", "disk", "x")])
+def test_a_wrong_number_of_labels_in_a_group(first: tuple[str, ...]) -> None:
+    """Likewise."""
+    family = Family(COUNTED)
+    with pytest.raises(ValueError, match="kvm_vm_test_total has"):
+        family.group(first, {("disk", "read"): 2})
+    assert len(family) == 0
+
+
+def test_by_a_single_label() -> None:
+    """As a family takes it."""
+    assert keyed({"read": 2, "write": 3}) == {("read",): 2, ("write",): 3}
 
 
 def test_families() -> None:

@@ -21,7 +21,7 @@ TIMES = Metric(
 
 def values(metric: Metric, given: dict[tuple[str, ...], Value], *extras: str) -> set[str]:
     """The last labels of what is served."""
-    return {one.labels[-1] for one in served(family(metric, given), extras)}
+    return {one.labels[-1] for one in served(family(metric, given), extras).samples}
 
 
 def test_an_extra_takes_its_flag() -> None:
@@ -47,16 +47,16 @@ def test_what_is_rare_is_left_out_until_it_is_not() -> None:
     }  # fmt: skip
     assert values(RARE, given) == {"enough", "often"}
     assert values(RARE, given, "test.rare") == {"one", "nearly", "enough", "often"}
-    assert [one.value for one in served(family(RARE, given), ())] == [1000, 1_000_003]
+    assert [one.value for one in served(family(RARE, given), ()).samples] == [1000, 1_000_003]
 
 
 def test_what_is_left_out_is_told() -> None:
     """By VM and counter, so that the sums stay whole; nothing of what is served counts twice."""
     counted = Family(RARE)
-    counted.count(("web",), {("one",): 1, ("often",): 5003})
-    counted.count(("web",), {("nearly",): 999})
-    counted.count(("db",), {("some",): 97})
-    counted.count(("mail",), {("often",): 1009})
+    counted.group(("web",), {("one",): 1, ("often",): 5003})
+    counted.group(("web",), {("nearly",): 999})
+    counted.group(("db",), {("some",): 97})
+    counted.group(("mail",), {("often",): 1009})
     counted.add(3, "db", "one by itself")
     families = [counted, family(TIMES, {("web",): histogram({3: 5}, 7)})]
     told = unserved(families, ())

@@ -11,8 +11,9 @@ import pytest
 from kvmexporter.collectors.exits import ExitsCollector
 from kvmexporter.collectors.io import IoCollector
 from kvmexporter.collectors.vms import VmsCollector
-from kvmexporter.model.metrics import Kind, Metric, Value
+from kvmexporter.model.metrics import Family, Kind, Metric, Value
 from kvmexporter.sampler import Snapshot
+from kvmexporter.views import lines
 from kvmexporter.views.exposition import choose, client_encoded, render, render_compressed
 from tests.unit.golden_host import golden_host
 from tests.unit.host import Host
@@ -27,7 +28,8 @@ ACCEPTS = (
 )
 
 NUMBERS: tuple[Value, ...] = (
-    0, 1, 7, 999_999, 1_000_000, 1_234_567, 12_345_678_900, (1 << 53) - 1, 1 << 53, 1 << 64,
+    0, 1, 7, 999_999, 1_000_000, 1_234_567, 12_345_678_900, 10**14, 10**15 - 1,
+    10**15, (1 << 53) - 1, 1 << 53, 1 << 64,
     -1, -1_234_567, True, 0.0, -0.0, 0.1, 1e-7, 1.5, 999999.5, 1000000.5, 123456789.125, 1e15, 1e16,
     1e21, 1.7976931348623157e308, 5e-324, math.inf, -math.inf, math.nan, -123456789.5,
 )  # fmt: skip
@@ -117,6 +119,39 @@ def test_a_histogram_without_buckets(accept: str, names: tuple[str, ...]) -> Non
     everything = replace(given, extras=frozenset({"test.buckets"}))
     assert b"_bucket" in render(everything, accept)[1]
     assert render(everything, accept)[1] == as_client(everything, accept)
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+@pytest.mark.parametrize("kind", [Kind.GAUGE, Kind.HISTOGRAM])
+@pytest.mark.parametrize(
+    "names", [("vm", "device"), ("vm", "device", "path"), ("vm", "a", "z"), ("vm", "x", "a", "b")]
+)
+def test_series_by_vm(accept: str, kind: Kind, names: tuple[str, ...]) -> None:
+    """The same lines, whatever a VM and its devices are called; again when they are known."""
+    value: Value = 1_234_567 if kind is Kind.GAUGE else histogram({0: 3, 23: 2}, 17)
+    grouped = Family(Metric("kvm_vm_test", kind, HELP, names))
+    for vm in HOSTILE_NAMES:
+        for first in {1, len(names) - 1}:
+            common = tuple(f"{first}{name}" for name in HOSTILE_NAMES[: first - 1])
+            rest = [(f"{first}{name}",) * (len(names) - first) for name in HOSTILE_NAMES]
+            grouped.group((vm, *common), dict.fromkeys(rest, value))
+    given = snapshot(grouped)
+    assert len(grouped) == len(grouped.samples) >= len(HOSTILE_NAMES) ** 2
+    for _ in range(2):
+        assert render(given, accept)[1] == as_client(given, accept)
+
+
+def test_lines_that_are_kept_are_bounded() -> None:
+    """However many labels a VMM makes up."""
+    metric = Metric("kvm_vm_test", Kind.GAUGE, HELP, ("vm", "device"))
+    for number in range(3000):
+        grouped = Family(metric)
+        grouped.group(("web",), {(f"device-{number}",): number})
+        assert f'{{device="device-{number}",vm="web"}} {number}.0\n' in "".join(
+            lines.chunks(grouped, openmetrics=False)
+        )
+    kept = lines._lines(metric, (), (("", ""),))
+    assert len(kept) <= kept.MOST
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
