@@ -356,6 +356,7 @@ class Addressing:
         state.due = now + self.interval_seconds
         if facts:
             state.facts = facts.after(state.facts, now)
+            self._inventory.learn_version(state.vm.id, facts.version)
             state.visited = state.glanced = now
 
     def _can_be_asked(self, vm: Vm) -> bool:

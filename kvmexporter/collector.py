@@ -4,7 +4,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 from kvmexporter.addressing import Addressing, VmAddressing
@@ -98,10 +98,7 @@ class Cycle:
         self.addressing: Mapping[VmId, VmAddressing] = sources.addressing.known()
         # After the counters: reading them may have met VMs that nobody knew.
         counted = {} if isinstance(self._counters, KvmExporterError) else self._counters
-        self.vms: tuple[Vm, ...] = tuple(
-            _with_version(vm, self.addressing.get(vm.id))
-            for vm in sources.inventory.vms(alive=counted.keys())
-        )
+        self.vms: tuple[Vm, ...] = sources.inventory.vms(alive=counted.keys())
         sources.devices.keep_only({vm.id for vm in self.vms})
 
     def unknown_addresses(self) -> tuple[UnknownAddress, ...]:
@@ -171,12 +168,6 @@ class Cycle:
         if isinstance(self._counters, KvmExporterError):
             raise self._counters
         return [(vm, self._counters[vm.id]) for vm in self.vms if vm.id in self._counters]
-
-
-def _with_version(vm: Vm, known: VmAddressing | None) -> Vm:
-    """The VM, and which release its VMM says that it is."""
-    said = known.facts.version if known and known.facts else ""
-    return replace(vm, version=said) if said else vm
 
 
 class Collector(ABC, Generic[S]):

@@ -51,6 +51,7 @@ class Inventory:
         self._libvirt = libvirt
         self._lock = threading.Lock()
         self._known: dict[int, Vm] = {}
+        self._versions: dict[VmId, str] = {}
         self._named: tuple[Vm, ...] | None = None
         self._sees_all = True
 
@@ -70,8 +71,24 @@ class Inventory:
             if look:
                 self._forget_the_dead(alive)
             if self._named is None:
-                self._named = with_unique_names(self._known.values())
+                known = self._known.values()
+                self._versions = {
+                    vm.id: self._versions[vm.id] for vm in known if vm.id in self._versions
+                }
+                self._named = with_unique_names(map(self._with_version, known))
             return self._named
+
+    def learn_version(self, identity: VmId, version: str) -> None:
+        """Keep which release a VM's VMM says that it is."""
+        with self._lock:
+            known = self._known.get(identity.pid)
+            if known and known.id == identity and version != self._versions.get(identity, ""):
+                self._versions[identity] = version
+                self._named = None
+
+    def _with_version(self, vm: Vm) -> Vm:
+        said = self._versions.get(vm.id, "")
+        return replace(vm, version=said) if said else vm
 
     def refresh(self) -> None:
         """Look at every process for VMs that are not known yet, and at known ones again."""

@@ -83,8 +83,7 @@ class IoCollector(Collector[list[IoSample]]):
         """Counts that are not zero."""
         exits, handling, kicks = Family(IO_EXITS), Family(IO_HANDLING), Family(KICKS)
         for one in sample:
-            for target, accesses in one.io.exits.items():
-                exits.group((one.vm, *target), accesses)
+            exits.group((one.vm,), one.io.exits)
             handling.group((one.vm,), _by_device_and_path(one.io.handling))
             kicks.group((one.vm,), one.kicks)
         return exits, handling, kicks

@@ -18,7 +18,7 @@ from kvmexporter.model import (
     processor_findings,
 )
 from kvmexporter.model.findings import Finding
-from kvmexporter.model.io import IoAccess, IoTarget
+from kvmexporter.model.io import IoExit, IoTarget
 from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.model.posture import Backing, Netdev, Posture
 from kvmexporter.model.recent import RecentRates
@@ -136,20 +136,23 @@ def _accesses(cycle: Cycle) -> dict[VmId, dict[IoTarget, tuple[int, int]]]:
         io = cycle.io()
     except KvmExporterError:
         return {}
-    return {
-        identity: {target: _by_handler(accesses) for target, accesses in one.exits.items()}
-        for identity, one in io.items()
-    }
+    return {identity: _by_handler(one.exits) for identity, one in io.items()}
 
 
-def _by_handler(accesses: Mapping[IoAccess, int]) -> tuple[int, int]:
+def _by_handler(exits: Mapping[IoExit, int]) -> dict[IoTarget, tuple[int, int]]:
+    result: dict[IoTarget, tuple[int, int]] = {}
+    last: IoTarget | None = None
     kernel = userspace = 0
-    for access, count in accesses.items():
-        if access[2] == "kernel":
+    for exit_, count in exits.items():
+        if exit_[:3] != last:  # a target's come one after the other, mostly
+            last = exit_.target
+            kernel, userspace = result.get(last, (0, 0))
+        if exit_[5] == "kernel":
             kernel += count
         else:
             userspace += count
-    return kernel, userspace
+        result[last] = kernel, userspace
+    return result
 
 
 def _switch(value: bool | None) -> str:

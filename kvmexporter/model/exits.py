@@ -17,7 +17,7 @@ from kvmexporter.tables.exit_reasons import (
     slot_code,
 )
 from kvmexporter.tables.hypercalls import OTHER_HYPERCALL_SLOT, hypercall_name
-from kvmexporter.tables.msrs import msr_name
+from kvmexporter.tables.msrs import MSR_SLOTS, msr_name
 from kvmexporter.tables.userspace_exits import userspace_exit_reason
 
 # As enumerated in kvmexporter/bpf/vcpu.bpf.c.
@@ -25,6 +25,10 @@ DIRECTIONS = ("read", "write")
 INTERRUPT_KINDS = ("external", "software", "reinjected", "exception")
 HALT_OUTCOMES = ("poll", "wait", "invalid")
 IDLE_CLASS = "hlt"
+
+_MSR_CELLS = tuple(
+    (msr_name(slot), direction) for slot in range(MSR_SLOTS) for direction in DIRECTIONS
+)
 
 UNANNOUNCED = (
     "KVM announces no exits here (no hardware virtualisation in use): only those with an access "
@@ -117,10 +121,7 @@ def _userspace(counters: Counters) -> dict[str, int]:
 
 
 def _msrs(counters: Counters) -> dict[tuple[str, str], int]:
-    return {
-        (msr_name(cell >> 1), DIRECTIONS[cell & 1]): count
-        for cell, count in counters.nonzero("msrs")
-    }
+    return {_MSR_CELLS[cell]: count for cell, count in counters.nonzero("msrs")}
 
 
 def _hypercalls(counters: Counters) -> dict[str, int]:

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from kvmexporter.model.counters import Counters
@@ -49,16 +50,38 @@ CELLS = (
 )
 
 
+class IoExit(NamedTuple):
+    """Exits of one kind: the fields of `IoTarget`, then those of `IoAccess`."""
+
+    device: str
+    driver: str
+    path: str
+    access: str
+    direction: str
+    handler: str
+
+    @property
+    def target(self) -> IoTarget:
+        """For what."""
+        return IoTarget(*self[:3])
+
+
+@lru_cache(maxsize=4096)
+def _cells(target: IoTarget) -> tuple[IoExit, ...]:
+    """What the cells of a slot count, as objects that all VMs share."""
+    return tuple(IoExit(*target, *access) for access in CELLS)
+
+
 @dataclass(frozen=True, slots=True)
 class VmIo:
     """The I/O exits of one VM since counting began.
 
     Attributes:
-        exits: target → access → exits; zeros left out.
+        exits: target and access → exits; zeros left out.
         handling: target → time from the exit to the next entry.
     """
 
-    exits: Mapping[IoTarget, Mapping[IoAccess, int]]
+    exits: Mapping[IoExit, int]
     handling: Mapping[IoTarget, Histogram]
 
 
@@ -86,18 +109,17 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
         counters: of the VM.
         targets: slot → what it stands for; slots beyond count as unknown.
     """
-    exits: dict[IoTarget, dict[IoAccess, int]] = {}
-    of_target: dict[IoAccess, int]
+    exits: dict[IoExit, int] = {}
     times: dict[IoTarget, Histogram] = {}
-
-    last, of_target = -1, {}
+    begin = end = 0
+    cells: tuple[IoExit, ...] = ()
     for cell, count in counters.nonzero("io"):
-        slot, kind = divmod(cell, len(CELLS))
-        if slot != last:
-            target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
-            last, of_target = slot, exits.setdefault(target, {})
-        access = CELLS[kind]
-        of_target[access] = of_target.get(access, 0) + count
+        if cell >= end:
+            slot = cell // len(CELLS)
+            begin, end = slot * len(CELLS), (slot + 1) * len(CELLS)
+            cells = _cells(targets[slot] if slot < len(targets) else UNKNOWN_TARGET)
+        exit_ = cells[cell - begin]
+        exits[exit_] = exits.get(exit_, 0) + count
     slots = counters.count("io") // len(CELLS)
     for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots):
         target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET

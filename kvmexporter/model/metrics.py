@@ -29,9 +29,9 @@ class Kind(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """The declaration of a metric.
+    """The declaration of a metric; each is declared once, and equal to itself alone.
 
     Attributes:
         name: as exposed, with `_total` or `_info`.
@@ -55,10 +55,6 @@ class Metric:
     usual: frozenset[str] = frozenset()
     buckets: str = ""
     rare: str = ""
-
-    def __hash__(self) -> int:
-        # Of all fields it would be a microsecond, for each series of each scrape.
-        return hash(self.name)
 
     def __post_init__(self) -> None:
         suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind)
@@ -148,19 +144,18 @@ class Family:
         if self._leaves_out:
             self._note_rare(first[0], values.values())
 
-    def chosen(self, is_chosen: Callable[[tuple[str, ...], Value], bool]) -> "Family":
+    def chosen(self, choose: Callable[[Mapping[Any, Value]], Mapping[Any, Value]]) -> "Family":
         """Those series that are wanted.
 
         Args:
-            is_chosen: labels, value → whether; of the labels, it may be given the last alone.
+            choose: labels → value → those that are; of the labels, it may be given the last alone.
         """
         result = Family(self.metric)
-        for labels, value in zip(self.labels, self.values, strict=True):
-            if is_chosen(labels, value):
-                result.labels.append(labels)
-                result.values.append(value)
+        for labels, value in choose(dict(zip(self.labels, self.values, strict=True))).items():
+            result.labels.append(labels)
+            result.values.append(value)
         for first, values in self.groups:
-            if kept := {rest: value for rest, value in values.items() if is_chosen(rest, value)}:
+            if kept := choose(values):
                 result.groups.append((first, kept))
         return result
 

@@ -59,12 +59,16 @@ class RecentRates(Generic[G, K]):
 def _moved(before: Totals[K], now: Totals[K], seconds: float) -> dict[K, tuple[float, ...]]:
     if before == now:
         return {}
-    moved = {}
+    moved: dict[K, tuple[float, ...]] = {}
     for key, values in now.items():
-        old = before.get(key, (0,) * len(values))
+        old = before.get(key)
+        if old is None:
+            old = (0,) * len(values)
         if old != values:
             moved[key] = tuple(
-                max(value - earlier, 0) / seconds
-                for value, earlier in zip(values, old, strict=True)
+                [
+                    (value - earlier) / seconds if value > earlier else 0.0
+                    for value, earlier in zip(values, old, strict=True)
+                ]
             )
     return moved

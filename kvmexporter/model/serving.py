@@ -4,7 +4,8 @@
 By default a VM with five devices has at most 150 series. Other views show all that was sampled.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
@@ -28,13 +29,24 @@ def served(family: Family, extras: Collection[str]) -> Family:
     metric = family.metric
     if metric.extra and metric.extra not in extras:
         usual = metric.usual
-        family = family.chosen(lambda labels, _: labels[-1] in usual)
+        family = family.chosen(
+            lambda values: {key: value for key, value in values.items() if key[-1] in usual}
+        )
     if metric.rare and metric.rare not in extras:
-        if metric.kind is Kind.HISTOGRAM:
-            family = family.chosen(lambda _, value: _events(value) >= RARE_BELOW)
-        else:
-            family = family.chosen(lambda _, value: value >= RARE_BELOW)  # type: ignore[operator] # no histograms
+        family = family.chosen(_frequent_times if metric.kind is Kind.HISTOGRAM else _frequent)
     return family
+
+
+def _frequent(values: Mapping[Any, Value]) -> dict[Any, Value]:
+    return {key: value for key, value in values.items() if value >= RARE_BELOW}  # type: ignore[operator] # numbers
+
+
+def _frequent_times(values: Mapping[Any, Value]) -> dict[Any, Value]:
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, Histogram) and sum(value.counts) >= RARE_BELOW
+    }
 
 
 def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:
@@ -50,7 +62,3 @@ def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:
 def has_buckets(metric: Metric, extras: Collection[str]) -> bool:
     """Whether a histogram is served with its buckets; without, it is a sum and a count."""
     return not metric.buckets or metric.buckets in extras
-
-
-def _events(value: Value) -> float:
-    return value.count if isinstance(value, Histogram) else value

@@ -22,8 +22,7 @@ _CHUNK = 512
 _PLAIN_BELOW = 1_000_000  # from there on, exponents
 _EXACT_BELOW = 10**15  # from there on, a float has fewer digits
 _BOUND = "le"
-_WITHOUT_BUCKETS = "summary"
-_COUNT_AND_SUM = (("_count", ""), ("_sum", ""))
+_SUMMARY = "summary"
 
 
 def chunks(family: Family, *, openmetrics: bool, extras: Collection[str] = ()) -> Iterator[str]:
@@ -43,7 +42,14 @@ def chunks(family: Family, *, openmetrics: bool, extras: Collection[str] = ()) -
         return
     buckets = has_buckets(metric, extras)
     yield _head(metric, openmetrics=openmetrics, buckets=buckets)
-    shape = _shape(metric, family, buckets=buckets)
+    try:
+        yield from _lines_of(family, _shape(metric, family, buckets=buckets))
+    except TypeError as err:
+        raise TypeError(f"{metric.name}: {err}") from None
+
+
+def _lines_of(family: Family, shape: "_Shape") -> Iterator[str]:
+    metric = family.metric
     for first in range(0, len(family.labels), _CHUNK):
         part = slice(first, first + _CHUNK)
         yield shape.template(metric).fill(
@@ -66,7 +72,7 @@ def _head(metric: Metric, *, openmetrics: bool, buckets: bool) -> str:
         text = text.replace('"', r"\"")
     kind: str = Kind.GAUGE if metric.kind is Kind.INFO else metric.kind
     if metric.kind is Kind.HISTOGRAM and not buckets:
-        kind = _WITHOUT_BUCKETS
+        kind = _SUMMARY
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
@@ -233,33 +239,53 @@ class _Plain(_Shape):
         ]
 
 
-_PLAIN = _Plain()
+class _CountAndSum(_Shape):
+    """A distribution without its buckets: likewise."""
+
+    def __init__(self) -> None:
+        super().__init__((("_count", ""), ("_sum", "")), _count_and_sum)
+
+    def group(
+        self, metric: Metric, first: tuple[str, ...], values: Mapping[tuple[str, ...], Value]
+    ) -> list[str]:
+        """The lines of one VM's series."""
+        vm, lines = _escaped(first[0]), _lines(metric, first[1:], self.endings)
+        return [
+            f"{before}{vm}{between}{count}\n{before_sum}{vm}{between_sum}{total}\n"
+            for rest, value in values.items()
+            for before, between, before_sum, between_sum in (lines[rest],)
+            for count, total in (_count_and_sum(value),)
+        ]
+
+
+def _count_and_sum(value: Value) -> tuple[str, str]:
+    one = _histogram(value)
+    return _number(sum(one.counts)), _number(ns_to_seconds(one.sum_ns))
+
+
+def _histogram(value: Value) -> Histogram:
+    if not isinstance(value, Histogram):
+        raise TypeError(f"{value!r} is no histogram")
+    return value
+
+
+_PLAIN, _WITHOUT_BUCKETS = _Plain(), _CountAndSum()
 
 
 def _shape(metric: Metric, family: Family, *, buckets: bool) -> _Shape:
     if metric.kind is not Kind.HISTOGRAM:
         return _PLAIN
-    values = chain(family.values, *(group.values() for _, group in family.groups))
-
-    def histogram(value: Value) -> Histogram:
-        if not isinstance(value, Histogram):
-            raise TypeError(f"{metric.name}: {value!r} is no histogram")
-        return value
-
-    def count_and_sum(value: Value) -> tuple[str, str]:
-        one = histogram(value)
-        return _number(one.count), _number(ns_to_seconds(one.sum_ns))
-
     if not buckets:
-        return _Shape(_COUNT_AND_SUM, count_and_sum)
-    bounds = _bounds(len(histogram(next(values)).counts))
+        return _WITHOUT_BUCKETS
+    values = chain(family.values, *(group.values() for _, group in family.groups))
+    bounds = _bounds(len(_histogram(next(values)).counts))
 
     def all_of_it(value: Value) -> list[str]:
-        one = histogram(value)
-        seen = list(accumulate(one.counts))
-        return [*(_number(seen[bucket]) for bucket, _ in bounds), *count_and_sum(one)]
+        seen = list(accumulate(_histogram(value).counts))
+        return [*[_number(seen[bucket]) for bucket, _ in bounds], *_count_and_sum(value)]
 
-    return _Shape((*(("_bucket", bound) for _, bound in bounds), *_COUNT_AND_SUM), all_of_it)
+    endings = (*(("_bucket", bound) for _, bound in bounds), *_WITHOUT_BUCKETS.endings)
+    return _Shape(endings, all_of_it)
 
 
 @functools.lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 
 from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.io import UNKNOWN_TARGET, IoAccess, IoTarget, vm_io
+from kvmexporter.model.io import UNKNOWN_TARGET, IoExit, IoTarget, vm_io
 from tests.unit.vcpu_records import constants, counters, enumerators
 
 WORDS = HISTOGRAM_BUCKETS + 1
@@ -43,7 +43,7 @@ def test_every_cell_by_its_name() -> None:
     for slot, target in enumerate((UNKNOWN_TARGET, SERIAL, NIC)):
         for count, name in enumerate(names, start=2):
             io = vm_io(counters(io={cell(slot, *name): count}), (UNKNOWN_TARGET, SERIAL, NIC))
-            assert io.exits == {target: {IoAccess(*name): count}}
+            assert io.exits == {IoExit(*target, *name): count}
 
 
 def test_slots_without_a_target_are_unknown_together() -> None:
@@ -56,7 +56,7 @@ def test_slots_without_a_target_are_unknown_together() -> None:
         ),
         (),
     )
-    assert io.exits == {UNKNOWN_TARGET: {IoAccess(*write): 10}}
+    assert io.exits == {IoExit(*UNKNOWN_TARGET, *write): 10}
     assert io.handling == {UNKNOWN_TARGET: Histogram((2, *[0] * 23), 40)}
 
 
@@ -70,5 +70,5 @@ def test_slots_of_one_target_add_up() -> None:
         ),
         (UNKNOWN_TARGET, NIC, NIC),
     )
-    assert io.exits == {NIC: {IoAccess(*read): 18}}
+    assert io.exits == {IoExit(*NIC, *read): 18}
     assert io.handling == {NIC: Histogram((0, 0, 0, 18, *[0] * 20), 100)}

@@ -73,7 +73,9 @@ def test_a_vms_series() -> None:
         Sample(("a", "disk", "write"), 3),
         Sample(("a", "nic", "read"), 5),
     ]
-    chosen = family.chosen(lambda labels, value: labels[-1] == "read" and value != 5)
+    chosen = family.chosen(
+        lambda values: {key: n for key, n in values.items() if key[-1] == "read" and n != 5}
+    )
     assert [one.value for one in chosen.samples] == [7, 2]
     assert len(family) == 4
 
