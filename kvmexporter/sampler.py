@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the collectors and publishes what they found as one frozen snapshot.
+"""Runs the collectors and publishes what they found, as one frozen snapshot or family by family.
 
-Callers that come while a sampling runs share the next one, so that a snapshot is never
-older than the request for it. A collector that fails loses its own metrics and no
-other's.
+One sampling at a time, and never one that is older than the request for it. A collector that
+fails loses its own metrics and no other's.
 """
 
 import gc
@@ -12,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,7 +21,7 @@ from kvmexporter.model.findings import Finding, worst_first
 from kvmexporter.model.ignored import Ignored
 from kvmexporter.model.io import UnknownAddress
 from kvmexporter.model.metrics import Family, Kind, Metric
-from kvmexporter.model.serving import UNSERVED, unserved
+from kvmexporter.model.serving import UNSERVED, note_unserved
 from kvmexporter.model.vm import Vm
 
 _log = logging.getLogger(__name__)
@@ -123,95 +122,98 @@ class Sampler:
         self._asked_for = frozenset(asked_for)
         self._clock = clock
         self._monotonic = monotonic
-        self._turn = threading.Condition()
-        self._running = False
-        self._waiting = 0
+        self._turn = threading.Lock()
         self._started = 0
-        self._latest: tuple[int, Snapshot] | None = None
         self._said: dict[str, str] = {}
         self._absent: dict[str, str] = {}
 
+    @property
+    def extras(self) -> frozenset[str]:
+        """What is served beyond the usual, as `collector.extra`."""
+        return self._sources.extras
+
     def snapshot(self) -> Snapshot:
         """A snapshot whose sampling began after this call."""
+        families: list[Family] = []
+        taken = self.stream(families.append)
+        return replace(taken, families=tuple(families))
+
+    def stream(self, take: Callable[[Family], None]) -> Snapshot:
+        """A sampling that begins after this call and keeps nothing of hundreds of VMs for long.
+
+        Args:
+            take: is given each family as soon as its collector is through, in their order.
+
+        Returns:
+            The snapshot without its families.
+        """
         with self._turn:
-            wanted = self._started + 1
-            while not (self._latest and self._latest[0] >= wanted):
-                if self._running:
-                    self._waiting += 1
-                    self._turn.wait()
-                    self._waiting -= 1
-                    continue
-                self._running = True
-                self._started = number = self._started + 1
-                self._turn.release()
-                # It makes no cycles, and looking for some among all it makes takes as long again.
-                gc.disable()
-                try:
-                    taken = self._sample()
-                finally:
-                    # What was made counts as old at once, or the first to allocate after this
-                    # would look through all of it. It ends with the last reference to it.
-                    gc.freeze()
-                    gc.unfreeze()
-                    gc.enable()
-                    self._turn.acquire()
-                    self._running = False
-                    self._turn.notify_all()
-                # Kept for those alone who wait for it: with many VMs it is megabytes.
-                self._latest = (number, taken) if self._waiting else None
-                return taken
-            shared = self._latest[1]
-            if not self._waiting:
-                self._latest = None
-            return shared
+            self._started += 1
+            # It makes no cycles, and looking for some among all it makes takes as long again.
+            gc.disable()
+            try:
+                return self._sample(take)
+            finally:
+                # What was made counts as old at once, or the first to allocate after this
+                # would look through all of it. It ends with the last reference to it.
+                gc.freeze()
+                gc.unfreeze()
+                gc.enable()
 
     @property
     def samplings(self) -> int:
         """How many have begun."""
         return self._started
 
-    def _sample(self) -> Snapshot:
+    def _sample(self, take: Callable[[Family], None]) -> Snapshot:
         now = self._clock()
         cycle = Cycle(self._sources, self._monotonic)
-        families: list[Family] = []
-        statuses = []
+        rare = Family(UNSERVED)
+        statuses: list[CollectorStatus] = []
         findings: list[Finding] = []
         for collector in self._collectors:
-            started = self._monotonic()
-            own_families: list[Family] = []
-            own_findings: list[Finding] = []
-            state, detail = State.OK, ""
-            try:
-                sample = collector.sample(cycle)
-                own_families = [family for family in collector.families(sample) if len(family)]
-                own_findings = list(collector.findings(sample))
-            except Unavailable as err:
-                state, detail = State.UNAVAILABLE, str(err)
-            except Exception as err:  # noqa: BLE001 - one collector must not cost the others
-                state, detail = State.FAILED, f"{type(err).__name__}: {err}"
-            if state is State.OK:
-                families += own_families
-                findings += own_findings
-            self._say(collector.name, state, detail)
-            seconds = self._monotonic() - started
-            statuses.append(
-                CollectorStatus(collector.name, collector.summary, state, detail, seconds)
-            )
+            status, own_families, own_findings = self._collect(collector, cycle)
+            statuses.append(status)
+            findings += own_findings
+            for family in own_families:
+                note_unserved(rare, family, self.extras)
+                take(family)
         told = worst_first(one for one in findings if not self._ignores(one))
-        rare = unserved(families, self._sources.extras)
-        families += self._own_families(statuses)
-        families += [family for family in (rare, _counted(told)) if len(family)]
+        for family in (*self._own_families(statuses), rare, _counted(told)):
+            if len(family):
+                take(family)
         return Snapshot(
             time=now,
             monotonic=cycle.time,
             vms=cycle.vms,
-            families=tuple(families),
+            families=(),
             statuses=tuple(statuses),
             findings=told,
             unknown_addresses=cycle.unknown_addresses(),
-            extras=self._sources.extras,
+            extras=self.extras,
             sees_all_vms=self._sources.inventory.sees_all,
         )
+
+    def _collect(
+        self, collector: Collector[Any], cycle: Cycle
+    ) -> tuple[CollectorStatus, list[Family], list[Finding]]:
+        """How a collector fared, and all that it has to give; nothing if it failed at any step."""
+        started = self._monotonic()
+        families: list[Family] = []
+        findings: list[Finding] = []
+        state, detail = State.OK, ""
+        try:
+            sample = collector.sample(cycle)
+            families = [family for family in collector.families(sample) if len(family)]
+            findings = list(collector.findings(sample))
+        except Unavailable as err:
+            state, detail = State.UNAVAILABLE, str(err)
+        except Exception as err:  # noqa: BLE001 - one collector must not cost the others
+            state, detail = State.FAILED, f"{type(err).__name__}: {err}"
+        self._say(collector.name, state, detail)
+        seconds = self._monotonic() - started
+        status = CollectorStatus(collector.name, collector.summary, state, detail, seconds)
+        return (status, families, findings) if state is State.OK else (status, [], [])
 
     def _own_families(self, statuses: Sequence[CollectorStatus]) -> list[Family]:
         success, duration = Family(SUCCESS), Family(DURATION)
@@ -251,45 +253,3 @@ def _counted(findings: Iterable[Finding]) -> Family:
     for labels, count in counts.items():
         family.add(count, *labels)
     return family
-
-
-class Housekeeping:
-    """Looks for new VMs, samples now and then even when nobody scrapes, and clears away.
-
-    BPF keeps what ended vCPU threads had counted only until somebody reads it.
-
-    Args:
-        sampler: what to sample.
-        refresh: looks for new VMs.
-        interval: seconds between rounds.
-    """
-
-    def __init__(self, sampler: Sampler, refresh: Callable[[], None], interval: float) -> None:
-        self._sampler = sampler
-        self._refresh = refresh
-        self._interval = interval
-        self._seen = sampler.samplings
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
-
-    def start(self) -> None:
-        """Begin; the first round comes after one interval."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End, after the round that may be under way."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval):
-            try:
-                self._refresh()
-                if self._sampler.samplings == self._seen:  # nobody else did, this interval
-                    self._sampler.snapshot()
-                self._seen = self._sampler.samplings
-                # Cycles that conversations left behind: samplings made them old, and what is old
-                # is hardly ever looked through by itself.
-                gc.collect()
-            except Exception:  # noqa: BLE001 - the next round may do better
-                _log.exception("housekeeping failed")

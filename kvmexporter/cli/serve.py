@@ -16,7 +16,7 @@ from kvmexporter.cli import values
 from kvmexporter.cli.options import option, shared_options
 from kvmexporter.cli.session import session
 from kvmexporter.errors import KvmExporterError
-from kvmexporter.sampler import Housekeeping
+from kvmexporter.housekeeping import Housekeeping
 from kvmexporter.sources import allocator, privilege
 from kvmexporter.sources.opener import Opener
 
@@ -74,7 +74,7 @@ def serve(
         try:
             http.serve(
                 sockets,
-                sampler.snapshot,
+                sampler,
                 web_telemetry_path,
                 lambda: _log.info(
                     "listening",

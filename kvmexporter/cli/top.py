@@ -10,7 +10,7 @@ import click
 
 from kvmexporter.cli.options import option, shared_options
 from kvmexporter.cli.session import session
-from kvmexporter.sampler import Housekeeping
+from kvmexporter.housekeeping import Housekeeping
 
 _REFRESH_SECONDS = 5.0
 

@@ -4,7 +4,7 @@
 By default a VM with five devices has at most 150 series. Other views show all that was sampled.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kvmexporter.model.histogram import Histogram
@@ -49,14 +49,17 @@ def _frequent_times(values: Mapping[Any, Value]) -> dict[Any, Value]:
     }
 
 
-def unserved(families: Iterable[Family], extras: Collection[str]) -> Family:
-    """How much of each counter is not served for being rare, so that its sums stay whole."""
-    result = Family(UNSERVED)
-    for family in families:
-        if family.metric.rare not in extras:
-            for vm, events in family.rare.items():
-                result.add(events, vm, family.metric.name)
-    return result
+def note_unserved(unserved: Family, family: Family, extras: Collection[str]) -> None:
+    """Add what is not served of a counter for being rare, so that its sums stay whole.
+
+    Args:
+        unserved: what is added to, of UNSERVED.
+        family: the counter.
+        extras: what was asked for, as `collector.extra`.
+    """
+    if family.metric.rare not in extras:
+        for vm, events in family.rare.items():
+            unserved.add(events, vm, family.metric.name)
 
 
 def has_buckets(metric: Metric, extras: Collection[str]) -> bool:

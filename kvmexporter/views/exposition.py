@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A snapshot as Prometheus text 0.0.4 or OpenMetrics, as prometheus-client writes it."""
+"""Families as Prometheus text 0.0.4 or OpenMetrics, as prometheus-client writes it."""
 
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import exposition
@@ -21,7 +21,7 @@ from prometheus_client.utils import floatToGoString
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.metrics import Family, Kind, Metric, Sample
 from kvmexporter.model.serving import has_buckets, served
-from kvmexporter.sampler import Snapshot
+from kvmexporter.sampler import Sampler, Snapshot
 from kvmexporter.units import ns_to_seconds
 from kvmexporter.views import lines
 
@@ -61,18 +61,63 @@ def choose(accept: str) -> Encoding:
     )
 
 
-def render(snapshot: Snapshot, accept: str = "") -> tuple[str, bytes]:
+class Writer:
+    """Writes a response as its families come: all of it at once would be a dozen megabytes.
+
+    Args:
+        encoding: its format.
+        extras: what is served beyond the usual, as `collector.extra`.
+        compress: whether it is to be gzip-encoded.
+    """
+
+    def __init__(self, encoding: Encoding, extras: Collection[str], *, compress: bool) -> None:
+        self._encoding = encoding
+        self._extras = extras
+        self._gzip = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT) if compress else None
+        self._written: list[bytes] = []
+        self._kept: list[Family] = []
+
+    def write(self, family: Family) -> None:
+        """Add a family.
+
+        Raises:
+            TypeError: a value is not of the metric's kind.
+        """
+        if not self._encoding.plain:
+            self._kept.append(family)
+            return
+        openmetrics = self._encoding.openmetrics
+        for chunk in lines.chunks(family, openmetrics=openmetrics, extras=self._extras):
+            self._add(chunk.encode())
+
+    def body(self) -> bytes:
+        """The whole response."""
+        if not self._encoding.plain:
+            self._add(client_encoded(self._kept, self._extras, self._encoding))
+        elif self._encoding.openmetrics:
+            self._add(b"# EOF\n")
+        if self._gzip:
+            self._written.append(self._gzip.flush())
+        return b"".join(self._written)
+
+    def _add(self, text: bytes) -> None:
+        self._written.append(self._gzip.compress(text) if self._gzip else text)
+
+
+def scrape(sampler: Sampler, encoding: Encoding, *, compress: bool) -> bytes:
+    """A sampling as a response."""
+    writer = Writer(encoding, sampler.extras, compress=compress)
+    sampler.stream(writer.write)
+    return writer.body()
+
+
+def render(snapshot: Snapshot, accept: str = "", *, compress: bool = False) -> tuple[str, bytes]:
     """The snapshot as a response: content type and body."""
     encoding = choose(accept)
-    return encoding.content_type, b"".join(_pieces(snapshot, encoding))
-
-
-def render_compressed(snapshot: Snapshot, accept: str = "") -> tuple[str, bytes]:
-    """The same, gzip-encoded as it is written: all of it at once would be a dozen megabytes."""
-    encoding = choose(accept)
-    gzip = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    pieces = [gzip.compress(piece) for piece in _pieces(snapshot, encoding)]
-    return encoding.content_type, b"".join((*pieces, gzip.flush()))
+    writer = Writer(encoding, snapshot.extras, compress=compress)
+    for family in snapshot.families:
+        writer.write(family)
+    return encoding.content_type, writer.body()
 
 
 def render_openmetrics(snapshot: Snapshot) -> bytes:
@@ -80,38 +125,29 @@ def render_openmetrics(snapshot: Snapshot) -> bytes:
     return render(snapshot, openmetrics.CONTENT_TYPE_LATEST)[1]
 
 
-def _pieces(snapshot: Snapshot, encoding: Encoding) -> Iterator[bytes]:
-    if not encoding.plain:
-        yield client_encoded(snapshot, encoding)
-        return
-    for family in snapshot.families:
-        for chunk in lines.chunks(family, openmetrics=encoding.openmetrics, extras=snapshot.extras):
-            yield chunk.encode()
-    if encoding.openmetrics:
-        yield b"# EOF\n"
-
-
-def client_encoded(snapshot: Snapshot, encoding: Encoding) -> bytes:
-    """The snapshot by the client library's own encoder: slow, and the measure of ours."""
+def client_encoded(
+    families: Sequence[Family], extras: Collection[str], encoding: Encoding
+) -> bytes:
+    """Families by the client library's own encoder: slow, and the measure of ours."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Published(snapshot))
+    registry.register(_Published(families, extras))
     return encoding.encode(registry)
 
 
 class _Published(ClientCollector):
-    """A snapshot in the shape that prometheus-client's encoders ask for."""
+    """Families in the shape that prometheus-client's encoders ask for."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, families: Sequence[Family], extras: Collection[str]) -> None:
+        self._families = families
+        self._extras = extras
 
     def describe(self) -> list[ClientFamily]:
         return []
 
     def collect(self) -> Iterator[ClientFamily]:
-        extras = self._snapshot.extras
-        for family in self._snapshot.families:
-            if len(served(family, extras)):
-                yield client_family(family, extras)
+        for family in self._families:
+            if len(served(family, self._extras)):
+                yield client_family(family, self._extras)
 
 
 def client_family(family: Family, extras: Collection[str] = ()) -> ClientFamily:

@@ -23,12 +23,12 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, RequestHandler
 
 from kvmexporter.errors import UsageError
-from kvmexporter.sampler import Snapshot
+from kvmexporter.sampler import Sampler
 from kvmexporter.views import assets, exposition, tls
 from kvmexporter.views.auth import Authenticator, Verdict
 from kvmexporter.views.connections import BoundedServer
 from kvmexporter.views.policy import Bucket, Policy, Watch
-from kvmexporter.views.scrapes import Round, Scrapes
+from kvmexporter.views.scrapes import Scrapes
 
 if TYPE_CHECKING:
     from kvmexporter.views.page import Page
@@ -62,9 +62,10 @@ def parse_telemetry_path(text: str) -> str:
 class _Endpoint:
     """What all requests share."""
 
-    def __init__(self, sample: Callable[[], Snapshot], policy: Policy, telemetry_path: str) -> None:
+    def __init__(self, sampler: Sampler, policy: Policy, telemetry_path: str) -> None:
         self.telemetry_path = telemetry_path
-        self.scrapes = Scrapes(sample)
+        self.sampler = sampler
+        self.scrapes = Scrapes()
         self.authenticator = Authenticator()
         self.server: BoundedServer
         self.follow(policy)
@@ -161,10 +162,6 @@ class _Handler(RequestHandler):
     async def get(self) -> None:
         raise NotImplementedError
 
-    async def sampled(self) -> Round:
-        """A snapshot that began after the request."""
-        return await self._endpoint.scrapes.round()
-
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
         if not isinstance(error, StreamClosedError):  # a client that left is no error of ours
             super().log_exception(kind, error, traceback)
@@ -173,16 +170,15 @@ class _Handler(RequestHandler):
 class _Metrics(_Handler):
     async def get(self) -> None:
         """The metrics, in the format and encoding that the client accepts."""
-        accept = self.request.headers.get("Accept", "")
+        encoding = exposition.choose(self.request.headers.get("Accept", ""))
         compress = gzip_accepted(self.request.headers.get("Accept-Encoding", ""))
+        sampler = self._endpoint.sampler
 
-        render = exposition.render_compressed if compress else exposition.render
-
-        taken = await self.sampled()
-        content_type, body = await taken.rendering(
-            (accept, compress), lambda snapshot: render(snapshot, accept)
+        body = await self._endpoint.scrapes.answer(
+            (encoding.content_type, compress),
+            lambda: exposition.scrape(sampler, encoding, compress=compress),
         )
-        self.set_header("Content-Type", content_type)
+        self.set_header("Content-Type", encoding.content_type)
         self.set_header("Vary", "Accept, Accept-Encoding")
         if compress:
             self.set_header("Content-Encoding", "gzip")
@@ -192,11 +188,12 @@ class _Metrics(_Handler):
 class _Page(_Handler):
     async def get(self) -> None:
         """The page."""
-        live = self._endpoint.page
+        live, sampler = self._endpoint.page, self._endpoint.sampler
         body = live.recent()
         if body is None:
-            taken = await self.sampled()
-            body = await taken.rendering("page", live.draw)
+            body = await self._endpoint.scrapes.answer(
+                "page", lambda: live.draw(sampler.snapshot())
+            )
         self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "no-store")
@@ -221,7 +218,8 @@ class _Healthy(_Handler):
 class _Ready(_Handler):
     async def get(self) -> None:
         """It can sample."""
-        await self.sampled()
+        sampler = self._endpoint.sampler
+        await self._endpoint.scrapes.answer("ready", lambda: sampler.stream(lambda _: None))
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         await self.finish("kvmexporter is ready\n")
 
@@ -234,7 +232,7 @@ class _NotFound(_Handler):
 
 def serve(
     sockets: Sequence[socket.socket],
-    sample: Callable[[], Snapshot],
+    sampler: Sampler,
     telemetry_path: str,
     started: Callable[[], None] = lambda: None,
     web_config: tuple[Path, Policy] | None = None,
@@ -243,24 +241,24 @@ def serve(
 
     Args:
         sockets: listening.
-        sample: takes a snapshot.
+        sampler: what is sampled.
         telemetry_path: where the metrics are.
         started: called when requests are answered.
         web_config: the file of the policy, and what was read there; it is read again when it
             changes, and on SIGHUP. None for plain HTTP and everybody.
     """
-    asyncio.run(_serve(sockets, sample, telemetry_path, started, web_config))
+    asyncio.run(_serve(sockets, sampler, telemetry_path, started, web_config))
 
 
 async def _serve(
     sockets: Sequence[socket.socket],
-    sample: Callable[[], Snapshot],
+    sampler: Sampler,
     telemetry_path: str,
     started: Callable[[], None],
     web_config: tuple[Path, Policy] | None,
 ) -> None:
     policy = web_config[1] if web_config else Policy()
-    endpoint = _Endpoint(sample, policy, telemetry_path)
+    endpoint = _Endpoint(sampler, policy, telemetry_path)
     try:
         server = endpoint.server = BoundedServer(
             _application(endpoint),

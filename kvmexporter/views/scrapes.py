@@ -1,67 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many who ask at once are one sampling and one rendering.
+"""Many who ask for the same at once are answered by one sampling.
 
 Every answer is from a sampling that began after its question. Those who ask while one is
 under way share the next.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
-from kvmexporter.sampler import Snapshot
-
-_THREADS = 2
-_MAX_RENDERINGS = 16
-
-
-class Round:
-    """One snapshot, and what has been made of it."""
-
-    def __init__(self, snapshot: Snapshot, threads: ThreadPoolExecutor) -> None:
-        self.snapshot = snapshot
-        self._threads = threads
-        self._made: dict[Hashable, asyncio.Future[Any]] = {}
-
-    async def rendering(self, key: Hashable, render: Callable[[Snapshot], Any]) -> Any:
-        """What `render` makes of the snapshot, made once for all who name the same key."""
-        made = self._made.get(key)
-        if made is None:
-            loop = asyncio.get_running_loop()
-            made = asyncio.ensure_future(loop.run_in_executor(self._threads, render, self.snapshot))
-            if len(self._made) < _MAX_RENDERINGS:
-                self._made[key] = made
-        return await asyncio.shield(made)
+A = TypeVar("A")
 
 
 class Scrapes:
-    """Samples for who asks; belongs to one event loop.
+    """Has answers made, one at a time; belongs to one event loop."""
 
-    Args:
-        sample: takes a snapshot; called in a thread, one call at a time.
-    """
-
-    def __init__(self, sample: Callable[[], Snapshot]) -> None:
-        self._sample = sample
-        self._threads = ThreadPoolExecutor(_THREADS, "scrape")
-        self._turn = asyncio.Lock()
-        self._next: asyncio.Task[Round] | None = None
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "scrape")
+        self._lock = threading.Lock()
+        self._next: dict[Hashable, asyncio.Future[Any]] = {}
 
     def close(self) -> None:
         """After what is under way."""
-        self._threads.shutdown()
+        self._thread.shutdown()
 
-    async def round(self) -> Round:
-        """A snapshot whose sampling began after this call."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._take())
+    async def answer(self, key: Hashable, make: Callable[[], A]) -> A:
+        """What `make` makes in a thread.
+
+        Args:
+            key: of the question: who asks it again before `make` has begun shares the answer.
+                There are few.
+            make: samples, and makes the answer.
+        """
+        with self._lock:  # it may begin at once
+            coming = self._next.get(key)
+            if coming is None:
+                loop = asyncio.get_running_loop()
+                coming = loop.run_in_executor(self._thread, self._make, key, make)
+                self._next[key] = coming
         # Who leaves does not take it from the others.
-        return await asyncio.shield(self._next)
+        answer: A = await asyncio.shield(coming)
+        return answer
 
-    async def _take(self) -> Round:
-        async with self._turn:
-            self._next = None
-            loop = asyncio.get_running_loop()
-            snapshot = await loop.run_in_executor(self._threads, self._sample)
-            return Round(snapshot, self._threads)
+    def _make(self, key: Hashable, make: Callable[[], A]) -> A:
+        with self._lock:  # who asks from here on may not see what it begins with
+            del self._next[key]
+        return make()

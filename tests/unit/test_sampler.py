@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sampling: isolation of failures, sharing, and what is said of it."""
 
-import gc
 import logging
 import threading
-import time
-import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,10 +15,9 @@ from kvmexporter.errors import KvmExporterError, Unavailable
 from kvmexporter.model.findings import Finding, Severity
 from kvmexporter.model.ignored import Ignored
 from kvmexporter.model.metrics import Family, Kind, Metric
-from kvmexporter.sampler import METRICS, Housekeeping, Sampler, Snapshot, State
+from kvmexporter.sampler import METRICS, Sampler, Snapshot, State
 from tests.unit.host import Clock, Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
-from tests.waiting import eventually
 
 VALUE = Metric("kvm_host_test_total", Kind.COUNTER, "A count.", ("which",), rare="fine.rare")
 OTHER = Metric("kvm_host_test_other", Kind.GAUGE, "Another.", ("which",))
@@ -217,34 +213,56 @@ def test_trouble_is_logged_when_it_changes(
         assert [(record.levelno, record.message) for record in caplog.records] == said
 
 
-def test_callers_that_come_during_a_sampling_share_the_next(tree: ProcfsTree) -> None:
-    """One at a time; whoever waits gets one that began after the call, and all the same."""
+def test_callers_that_come_during_a_sampling(tree: ProcfsTree) -> None:
+    """One at a time; each gets one that began after the call."""
     sources = without_bpf(tree)
     slow = Slow(sources)
     sampler = Sampler(sources, [slow])
-    started = threading.Semaphore(0)
-
-    def ask() -> Snapshot:
-        started.release()
-        return sampler.snapshot()
-
     with ThreadPoolExecutor(8) as threads:
-        first = threads.submit(ask)
+        first = threads.submit(sampler.snapshot)
         assert slow.began.acquire(timeout=10)
-        others = [threads.submit(ask) for _ in range(7)]
-        for _ in range(8):
-            assert started.acquire(timeout=10)
-        # Nothing tells from outside that a caller waits; it is a few instructions away.
-        time.sleep(0.2)
+        others = [threads.submit(sampler.snapshot) for _ in range(7)]
         assert slow.samplings == 1
-        slow.may_end.release()
-        assert slow.began.acquire(timeout=10)
-        slow.may_end.release()
-        shared = {id(other.result(10)) for other in others}
+        for _ in range(8):
+            slow.may_end.release()
         assert values(first.result(10), VALUE.name) == {("slow",): 1}
-        assert values(others[0].result(10), VALUE.name) == {("slow",): 2}
-    assert len(shared) == 1
-    assert (slow.samplings, slow.most_at_once) == (2, 1)
+        numbers = {values(other.result(10), VALUE.name)["slow",] for other in others}
+    assert numbers == set(range(2, 9))
+    assert (slow.samplings, slow.most_at_once) == (8, 1)
+
+
+def test_family_by_family(tree: ProcfsTree) -> None:
+    """The same as a snapshot has, and nothing of a collector that fails after its first."""
+    sources = without_bpf(tree)
+    broken = Broken(sources)
+    broken.error, broken.step = RuntimeError("why"), "families"
+    sampler = Sampler(sources, [Fine(sources), broken])
+    streamed: list[Family] = []
+    rest = sampler.stream(streamed.append)
+    whole = sampler.snapshot()
+    assert rest.families == ()
+    assert rest.statuses[1].detail == "RuntimeError: why"
+    assert (rest.findings, rest.vms) == (whole.findings, whole.vms)
+    names = [family.metric.name for family in streamed]
+    assert names == [family.metric.name for family in whole.families]
+    assert OTHER.name not in names
+    assert sampler.samplings == 2
+
+
+def test_families_are_handed_over_before_the_next_collector(tree: ProcfsTree) -> None:
+    """So that nobody has to keep all of them."""
+    sources = without_bpf(tree)
+    slow = Slow(sources)
+    taken: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        sampler = Sampler(sources, [Fine(sources), slow])
+        whole = threads.submit(sampler.stream, lambda family: taken.append(family.metric.name))
+        assert slow.began.acquire(timeout=10)
+        assert taken == [VALUE.name]
+        slow.may_end.release()
+        whole.result(10)
+    assert taken[:2] == [VALUE.name, VALUE.name]
+    assert len(taken) > 2
 
 
 def test_who_asks_alone_gets_a_sampling_of_ones_own(tree: ProcfsTree) -> None:
@@ -267,57 +285,6 @@ def test_what_breaks_everything_blocks_nobody(tree: ProcfsTree) -> None:
             sampler.snapshot()
     clocks = iter([1.5])
     assert sampler.snapshot().time == 1.5
-
-
-def test_housekeeping_samples_and_refreshes(tree: ProcfsTree) -> None:
-    """Round after round, also after one that failed, until it is closed."""
-    sources = without_bpf(tree)
-    fine = Fine(sources)
-    refreshed = []
-
-    def refresh() -> None:
-        refreshed.append(1)
-        if len(refreshed) == 2:
-            raise OSError("procfs is gone")
-
-    before = Fine.samplings
-    housekeeping = Housekeeping(Sampler(sources, [fine]), refresh, 0.001)
-    housekeeping.start()
-    eventually(lambda: len(refreshed) >= 5)
-    housekeeping.close()
-    rounds = len(refreshed)
-    assert Fine.samplings - before == rounds - 1
-    time.sleep(0.01)
-    assert len(refreshed) == rounds
-
-
-class Cyclic:
-    """Holds itself."""
-
-    def __init__(self) -> None:
-        self.own = self
-
-
-def test_housekeeping_clears_away(tree: ProcfsTree) -> None:
-    """Cycles that a sampling met are gone after a round, old as they count since."""
-    sampler = Sampler(without_bpf(tree), [])
-    gone = weakref.ref(Cyclic())
-    sampler.snapshot()
-    gc.collect(1)
-    assert gone() is not None
-    housekeeping = Housekeeping(sampler, lambda: None, 0.001)
-    housekeeping.start()
-    eventually(lambda: gone() is None)
-    housekeeping.close()
-
-
-def test_closing_does_not_wait_for_the_interval(tree: ProcfsTree) -> None:
-    """An exporter that ends, ends."""
-    housekeeping = Housekeeping(Sampler(without_bpf(tree), []), lambda: None, 3600)
-    housekeeping.start()
-    began = time.monotonic()
-    housekeeping.close()
-    assert time.monotonic() - began < 5
 
 
 def test_vms_come_with_the_snapshot(host: Host) -> None:

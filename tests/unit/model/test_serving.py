@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is served by default, and what only on demand."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
-from kvmexporter.model.serving import UNSERVED, has_buckets, served, unserved
+from kvmexporter.model.serving import UNSERVED, has_buckets, note_unserved, served
 from tests.unit.snapshots import family, histogram
 
 EXTRA = Metric("kvm_vm_test_total", Kind.COUNTER, "Tests.", ("vm",), extra="test.more")
@@ -50,6 +52,13 @@ def test_what_is_rare_is_left_out_until_it_is_not() -> None:
     assert [one.value for one in served(family(RARE, given), ()).samples] == [1000, 1_000_003]
 
 
+def unserved(families: Iterable[Family], *extras: str) -> Family:
+    told = Family(UNSERVED)
+    for one in families:
+        note_unserved(told, one, extras)
+    return told
+
+
 def test_what_is_left_out_is_told() -> None:
     """By VM and counter, so that the sums stay whole; nothing of what is served counts twice."""
     counted = Family(RARE)
@@ -59,13 +68,13 @@ def test_what_is_left_out_is_told() -> None:
     counted.group(("mail",), {("often",): 1009})
     counted.add(3, "db", "one by itself")
     families = [counted, family(TIMES, {("web",): histogram({3: 5}, 7)})]
-    told = unserved(families, ())
+    told = unserved(families)
     assert told.metric is UNSERVED
     assert {one.labels: one.value for one in told.samples} == {
         ("web", "kvm_vm_kind_total"): 1000,
         ("db", "kvm_vm_kind_total"): 100,
     }
-    assert not unserved(families, ("test.rare",)).samples
+    assert not unserved(families, "test.rare").samples
 
 
 def test_a_distribution_is_as_rare_as_its_observations() -> None:

@@ -14,7 +14,7 @@ from kvmexporter.collectors.vms import VmsCollector
 from kvmexporter.model.metrics import Family, Kind, Metric, Value
 from kvmexporter.sampler import Snapshot
 from kvmexporter.views import lines
-from kvmexporter.views.exposition import choose, client_encoded, render, render_compressed
+from kvmexporter.views.exposition import choose, client_encoded, render
 from tests.unit.golden_host import golden_host
 from tests.unit.host import Host
 from tests.unit.snapshots import HISTOGRAM, HOSTILE_NAMES, family, histogram, snapshot
@@ -40,7 +40,7 @@ HELP = 'A "quoted" help with a \\ and\na line break.'
 
 
 def as_client(given: Snapshot, accept: str) -> bytes:
-    return client_encoded(given, choose(accept))
+    return client_encoded(given.families, given.extras, choose(accept))
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
@@ -172,7 +172,7 @@ def test_a_whole_host(host: Host, accept: str) -> None:
     given = host.snapshot(*KINDS)
     content_type, body = render(given, accept)
     assert body == as_client(given, accept)
-    compressed = render_compressed(given, accept)
+    compressed = render(given, accept, compress=True)
     assert (compressed[0], gzip.decompress(compressed[1])) == (content_type, body)
 
 

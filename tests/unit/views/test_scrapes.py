@@ -7,93 +7,118 @@ import time
 
 import pytest
 
-from kvmexporter.sampler import Snapshot
 from kvmexporter.views.scrapes import Scrapes
 
 
 class Counted:
-    """Snapshots numbered by their time, and how many were taken at once at most."""
+    """Answers numbered in their order, and how many were made at once at most."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.made = 0
         self.at_once = 0
         self.most = 0
         self._lock = threading.Lock()
 
-    def sample(self) -> Snapshot:
+    def make(self) -> int:
         with self._lock:
-            self.taken += 1
+            self.made += 1
             self.at_once += 1
             self.most = max(self.most, self.at_once)
-            number = self.taken
+            number = self.made
         time.sleep(0.05)
         with self._lock:
             self.at_once -= 1
-        return Snapshot(float(number), 0.0, (), (), (), (), ())
+        return number
 
 
 def test_those_who_ask_together_share() -> None:
     """64 at once are two samplings at most: the one under way, and the next for the rest."""
     counted = Counted()
-    rendered: list[float] = []
-
-    def render(snapshot: Snapshot) -> float:
-        rendered.append(snapshot.time)
-        return snapshot.time
 
     async def ask() -> None:
-        scrapes = Scrapes(counted.sample)
-
-        async def one() -> float:
-            taken = await scrapes.round()
-            value: float = await taken.rendering("same", render)
-            return value
-
-        first = asyncio.ensure_future(one())
+        scrapes = Scrapes()
+        first = asyncio.ensure_future(scrapes.answer("same", counted.make))
         await asyncio.sleep(0.01)
-        rest = await asyncio.gather(*(one() for _ in range(63)))
-        assert await first == 1.0
-        assert set(rest) == {2.0}
+        rest = await asyncio.gather(*(scrapes.answer("same", counted.make) for _ in range(63)))
+        assert await first == 1
+        assert set(rest) == {2}
         scrapes.close()
 
     asyncio.run(ask())
-    assert (counted.taken, counted.most) == (2, 1)
-    assert sorted(rendered) == [1.0, 2.0]
+    assert (counted.made, counted.most) == (2, 1)
+
+
+def test_those_who_ask_for_something_else_do_not() -> None:
+    """They come one after the other, in the order of their questions."""
+    counted = Counted()
+
+    async def ask() -> None:
+        scrapes = Scrapes()
+        questions = ["text", "openmetrics", "text", "page"]
+        answers = await asyncio.gather(*(scrapes.answer(one, counted.make) for one in questions))
+        # The first may have begun before the third was asked.
+        assert answers in ([1, 2, 1, 3], [1, 2, 3, 4])
+        scrapes.close()
+
+    asyncio.run(ask())
+    assert counted.most == 1
+
+
+def test_no_answer_is_older_than_its_question() -> None:
+    """However close to its beginning one asks."""
+    begun = 0
+
+    def make() -> int:
+        nonlocal begun
+        begun += 1
+        return begun
+
+    async def ask() -> None:
+        scrapes = Scrapes()
+
+        async def one() -> None:
+            for _ in range(300):
+                before = begun
+                assert await scrapes.answer("same", make) > before
+
+        await asyncio.gather(*(one() for _ in range(8)))
+        scrapes.close()
+
+    asyncio.run(ask())
 
 
 def test_who_leaves_takes_nothing_from_others() -> None:
-    """Neither the sampling nor the rendering."""
+    """The answer comes all the same."""
     counted = Counted()
 
     async def ask() -> None:
-        scrapes = Scrapes(counted.sample)
-        leaver = asyncio.ensure_future(scrapes.round())
-        stayer = asyncio.ensure_future(scrapes.round())
+        scrapes = Scrapes()
+        await asyncio.sleep(0)
+        under_way = asyncio.ensure_future(scrapes.answer("same", counted.make))
+        await asyncio.sleep(0.01)
+        leaver = asyncio.ensure_future(scrapes.answer("same", counted.make))
+        stayer = asyncio.ensure_future(scrapes.answer("same", counted.make))
         await asyncio.sleep(0.01)
         leaver.cancel()
-        assert (await stayer).snapshot.time == 1.0
+        assert await stayer == 2
+        assert await under_way == 1
         scrapes.close()
 
     asyncio.run(ask())
 
 
-def test_a_sampling_that_fails_fails_who_asked() -> None:
+def test_what_fails_fails_who_asked() -> None:
     """And not the next."""
     counted = Counted()
-    broken = True
 
-    def sample() -> Snapshot:
-        if broken:
-            raise RuntimeError("broken")
-        return counted.sample()
+    def broken() -> int:
+        raise RuntimeError("broken")
 
     async def ask() -> None:
-        nonlocal broken
-        scrapes = Scrapes(sample)
+        scrapes = Scrapes()
         with pytest.raises(RuntimeError):
-            await scrapes.round()
-        broken = False
-        assert (await scrapes.round()).snapshot.time == 1.0
+            await scrapes.answer("same", broken)
+        assert await scrapes.answer("same", counted.make) == 1
         scrapes.close()
 
     asyncio.run(ask())

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds, whether anybody asks or not."""
+
+import gc
+import time
+import weakref
+
+from kvmexporter.housekeeping import Housekeeping
+from kvmexporter.sampler import Sampler
+from tests.unit.host import without_bpf
+from tests.unit.procfs_tree import ProcfsTree
+from tests.waiting import eventually
+
+
+def test_housekeeping_samples_and_refreshes(tree: ProcfsTree) -> None:
+    """Round after round, also after one that failed, until it is closed."""
+    refreshed = []
+
+    def refresh() -> None:
+        refreshed.append(1)
+        if len(refreshed) == 2:
+            raise OSError("procfs is gone")
+
+    sampler = Sampler(without_bpf(tree), [])
+    housekeeping = Housekeeping(sampler, refresh, 0.001)
+    housekeeping.start()
+    eventually(lambda: len(refreshed) >= 5)
+    housekeeping.close()
+    rounds = len(refreshed)
+    assert sampler.samplings == rounds - 1
+    time.sleep(0.01)
+    assert len(refreshed) == rounds
+
+
+class Cyclic:
+    """Holds itself."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_housekeeping_clears_away(tree: ProcfsTree) -> None:
+    """Cycles that a sampling met are gone after a round, old as they count since."""
+    sampler = Sampler(without_bpf(tree), [])
+    gone = weakref.ref(Cyclic())
+    sampler.snapshot()
+    gc.collect(1)
+    assert gone() is not None
+    housekeeping = Housekeeping(sampler, lambda: None, 0.001)
+    housekeeping.start()
+    eventually(lambda: gone() is None)
+    housekeeping.close()
+
+
+def test_closing_does_not_wait_for_the_interval(tree: ProcfsTree) -> None:
+    """An exporter that ends, ends."""
+    housekeeping = Housekeeping(Sampler(without_bpf(tree), []), lambda: None, 3600)
+    housekeeping.start()
+    began = time.monotonic()
+    housekeeping.close()
+    assert time.monotonic() - began < 5
