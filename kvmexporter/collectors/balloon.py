@@ -254,9 +254,11 @@ class BalloonCollector(Collector[list[BalloonSample]]):
                 result[SHORT].add(history.seen - since, vm)
             result[MAX].add(balloon.max_bytes, vm)
             result[AGE].add(one.age_seconds, vm)
-            for name, stat in MEMORY_STATS.items():
-                if name in balloon.stats:
-                    result[STAT].add(balloon.stats[name], vm, stat)
+            stats = balloon.stats
+            result[STAT].group(
+                (vm,),
+                {(MEMORY_STATS[name],): stats[name] for name in MEMORY_STATS if name in stats},
+            )
             for name, value in one.counters.items():
                 metric, labels = _COUNTERS[name]
                 if value or metric is not HUGE:

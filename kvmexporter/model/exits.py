@@ -77,8 +77,8 @@ def vm_exits(isa: int, counters: Counters) -> VmExits:
         userspace=_userspace(counters),
         msrs=_msrs(counters),
         hypercalls=_hypercalls(counters),
-        interrupts=_named(INTERRUPT_KINDS, counters["interrupts"]),
-        halts=_named(HALT_OUTCOMES, counters["halts"]),
+        interrupts=_named(INTERRUPT_KINDS, counters.nonzero("interrupts")),
+        halts=_named(HALT_OUTCOMES, counters.nonzero("halts")),
         halt_time=from_words(counters["halt_time"]),
     )
 
@@ -115,7 +115,7 @@ def _userspace(counters: Counters) -> dict[str, int]:
         userspace_exit_reason(code): count for code, count in counters.nonzero("userspace_exits")
     }
     for name in ("restart", "error"):  # what the kernel prints for a negative errno
-        if count := counters[f"userspace_{name}s"][0]:
+        for _, count in counters.nonzero(f"userspace_{name}s"):
             exits[name] = count
     return exits
 
@@ -131,5 +131,5 @@ def _hypercalls(counters: Counters) -> dict[str, int]:
     }
 
 
-def _named(names: tuple[str, ...], words: Sequence[int]) -> dict[str, int]:
-    return {name: count for name, count in zip(names, words, strict=True) if count}
+def _named(names: tuple[str, ...], counted: Sequence[tuple[int, int]]) -> dict[str, int]:
+    return {names[place]: count for place, count in counted}

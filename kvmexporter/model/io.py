@@ -62,8 +62,13 @@ class IoExit(NamedTuple):
 
     @property
     def target(self) -> IoTarget:
-        """For what."""
-        return IoTarget(*self[:3])
+        """For what: one object for all that are equal."""
+        return _target(*self[:3])
+
+
+@lru_cache(maxsize=4096)
+def _target(device: str, driver: str, path: str) -> IoTarget:
+    return IoTarget(device, driver, path)
 
 
 @lru_cache(maxsize=4096)

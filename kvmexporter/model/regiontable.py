@@ -9,6 +9,7 @@ in it are theirs. Ports have an entry each; memory has one per 4 KiB page, one p
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kvmexporter.model.devices import Kicks, Window
 from kvmexporter.model.io import UNKNOWN_TARGET, IoTarget
@@ -88,13 +89,14 @@ class Slots:
         if count < given and first + count == len(self._labels):
             more = min(given, self._kick_slots - first) - count
             for queue in range(count, count + more):
-                self._labels.append((kicks.device, str(queue) if kicks.queues else UNKNOWN_QUEUE))
+                number = str(queue) if kicks.queues else UNKNOWN_QUEUE
+                self._labels.append(_label(kicks.device, number))
             count += more
             if count:
                 self._kicks[key] = first, count
         if count and kicks.queues and (count < wanted or kicks.more):
             # The last one counts for those behind it, too.
-            self._labels[first + count - 1] = kicks.device, f"{count - 1}+"
+            self._labels[first + count - 1] = _label(kicks.device, f"{count - 1}+")
         return first, count
 
     def targets(self) -> tuple[IoTarget, ...]:
@@ -185,3 +187,9 @@ def _split(page: int, sharing: Sequence[tuple[Window, Entry]]) -> dict[Key, Entr
         if len(of_chunk) == 1:  # else nobody can say whose it is
             table[Key(CHUNK, chunk)] = of_chunk.pop()
     return table
+
+
+@lru_cache(maxsize=4096)
+def _label(device: str, queue: str) -> tuple[str, str]:
+    """One object for all VMs that have such a device."""
+    return device, queue

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual machine: its identity and what its process says of it."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,12 +76,13 @@ class Vm:
 def bounded_name(name: str) -> str:
     """A name fit for a label: printable, at most MAX_NAME_LENGTH characters.
 
-    Tenants choose names. What cannot be printed becomes U+FFFD.
+    Tenants choose names. What cannot be printed becomes U+FFFD. Names that are equal are one
+    object: hundreds of VMs have the same devices.
     """
     printable = "".join(c if c.isprintable() else "\ufffd" for c in name[: MAX_NAME_LENGTH + 1])
     if len(printable) > MAX_NAME_LENGTH:
-        return printable[: MAX_NAME_LENGTH - 1] + "…"
-    return printable
+        printable = printable[: MAX_NAME_LENGTH - 1] + "…"
+    return sys.intern(printable)
 
 
 def with_unique_names(vms: Iterable[Vm]) -> tuple[Vm, ...]:

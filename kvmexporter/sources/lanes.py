@@ -7,8 +7,10 @@ mapped.
 """
 
 import ctypes
+import mmap
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import compress
 
@@ -54,6 +56,7 @@ class Lanes:
 
     Args:
         count: how many.
+        words: where they are kept; of their own if None.
 
     Attributes:
         words: the counters.
@@ -64,11 +67,11 @@ class Lanes:
 
     __slots__ = ("_address", "words")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, words: memoryview | None = None) -> None:
         if not 0 < count <= MOST:
             raise ValueError(f"{count} counters")
-        self.words = array("Q", bytes(count * _BYTES))
-        self._address = self.words.buffer_info()[0]
+        self.words = memoryview(array("Q", bytes(count * _BYTES))) if words is None else words
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self.words))
 
     def add(self, record: bytes, offset: int = 0) -> None:
         """Add the counters of a record to these, one by one.
@@ -91,14 +94,15 @@ class Lanes:
     def _add_as_integers(self, record: bytes, offset: int) -> None:
         # Adding two integers adds all their lanes, as long as none overflows: it is centuries to
         # 2^64 events.
-        total = int.from_bytes(self.words, "little") + int.from_bytes(record[offset:], "little")
-        memoryview(self.words).cast("B")[:] = total.to_bytes(len(self.words) * _BYTES, "little")
+        words = self.words.cast("B")
+        total = int.from_bytes(words, "little") + int.from_bytes(record[offset:], "little")
+        words[:] = total.to_bytes(len(words), "little")
 
     def active(self) -> tuple[Sequence[int], Sequence[int]]:
         """Those that are not zero: their places, and what they count."""
         words = self.words
         if nonzero := _native_nonzero():
-            places, values = array("H", bytes(2 * len(words))), array("Q", words)
+            places, values = array("H", bytes(2 * len(words))), array("Q", words.tobytes())
             count = nonzero(
                 self._address, len(words), places.buffer_info()[0], values.buffer_info()[0]
             )
@@ -106,6 +110,33 @@ class Lanes:
             return places, values
         places = array("H", compress(range(len(words)), words))
         return places, array("Q", filter(None, words))
+
+
+class Rows:
+    """Makes rows, hundreds from a piece of memory.
+
+    What a scrape adds up in is megabytes: a large piece comes in few pages, and goes back to the
+    system with the last row in it, where many small ones would leave holes between what stays.
+
+    Args:
+        count: counters of a row.
+    """
+
+    _PIECE_BYTES = 8 << 20
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._left = memoryview(b"").cast("Q")
+
+    def make(self) -> Lanes:
+        """One more."""
+        if len(self._left) < self._count:
+            piece = mmap.mmap(-1, self._PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            with suppress(OSError):  # a kernel without large pages
+                piece.madvise(mmap.MADV_HUGEPAGE)
+            self._left = memoryview(piece).cast("Q")
+        row, self._left = self._left[: self._count], self._left[self._count :]
+        return Lanes(self._count, row)
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from kvmexporter.model.counters import BYTES_PER_COUNTER, CounterLayout, Counters, counter_layout
 from kvmexporter.model.vm import VmId
 from kvmexporter.sources.bpfmaps import BpfMap
-from kvmexporter.sources.lanes import Lanes
+from kvmexporter.sources.lanes import Lanes, Rows
 from kvmexporter.sources.nearvcpus import NearVcpus
 
 _HEAD = ("created_ns", "tgid", "vcpu_id", "isa", "pending_cell")
@@ -133,13 +133,17 @@ class VcpuReader:
         live: set[tuple[int, int]] = set()
         pending: set[tuple[int, int]] = set()
         sums: dict[VmId, _Sum] = {}
+        rows = Rows(self.layout.count)
         for record in self._parse(self._live_items(), _live_tid):
             live.add(record.key)
             if identity := vm_of(record):
-                one = sums.get(identity) or sums.setdefault(identity, self._zero())
+                one = sums.get(identity) or sums.setdefault(identity, _Sum(rows.make()))
                 totals = [one.lanes]
                 if by_vcpu:
-                    totals.append(one.by_vcpu.setdefault(record.vcpu_id, self._lanes()))
+                    totals.append(
+                        one.by_vcpu.get(record.vcpu_id)
+                        or one.by_vcpu.setdefault(record.vcpu_id, rows.make())
+                    )
                 settled = False
                 if record.pending_cell:
                     pending.add(record.key)
@@ -158,17 +162,11 @@ class VcpuReader:
                     self._end(identity, record)
         self._entries = len(live)
         self._pending = {key: value for key, value in self._pending.items() if key in pending}
-        self._add_ended(sums, identify)
+        self._add_ended(sums, rows, identify)
         for identity, record in just_ended:
             self._end(identity, record)
         # One after the other taken out: both at once would be megabytes.
         return {identity: self._counters(sums.pop(identity)) for identity in list(sums)}
-
-    def _lanes(self) -> Lanes:
-        return Lanes(self.layout.count)
-
-    def _zero(self) -> _Sum:
-        return _Sum(self._lanes())
 
     def _counters(self, one: _Sum) -> VmCounters:
         return VmCounters(
@@ -181,16 +179,20 @@ class VcpuReader:
 
     def _end(self, identity: VmId, record: _Record) -> None:
         """Keep what a thread had counted; of a write it did not live to see handled, too."""
-        one = self._ended.get(identity) or self._ended.setdefault(identity, self._zero())
+        one = self._ended.get(identity)
+        if one is None:
+            one = self._ended[identity] = _Sum(Lanes(self.layout.count))
         one.isa = one.isa or record.isa
         self._add(record, one.lanes, settled=bool(record.pending_cell))
 
-    def _add_ended(self, sums: dict[VmId, _Sum], identify: Callable[[int], VmId | None]) -> None:
+    def _add_ended(
+        self, sums: dict[VmId, _Sum], rows: Rows, identify: Callable[[int], VmId | None]
+    ) -> None:
         for identity, ended in list(self._ended.items()):
             if identity not in sums and identify(identity.pid) != identity:
                 del self._ended[identity]
                 continue
-            one = sums.get(identity) or sums.setdefault(identity, self._zero())
+            one = sums.get(identity) or sums.setdefault(identity, _Sum(rows.make()))
             one.isa = one.isa or ended.isa
             one.lanes.add(ended.lanes.words.tobytes())
 

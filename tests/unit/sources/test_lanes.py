@@ -8,7 +8,7 @@ from struct import pack
 import pytest
 
 from kvmexporter.sources import lanes, machinecode
-from kvmexporter.sources.lanes import MOST, Lanes
+from kvmexporter.sources.lanes import MOST, Lanes, Rows
 
 _LARGEST = (1 << 64) - 1
 _HEAD = b"not counted"
@@ -92,3 +92,14 @@ def test_machine_code_is_used_here() -> None:
     """Where it may be mapped, which every development host allows."""
     assert lanes._native_add()
     assert lanes._native_nonzero()
+
+
+@pytest.mark.parametrize("count", [1, 3, 2503, MOST])
+def test_rows_do_not_touch_one_another(count: int) -> None:
+    """However many there are, each begins at zero and counts for itself."""
+    rows = Rows(count)
+    made = [rows.make() for _ in range(500)]
+    for number, row in enumerate(made):
+        row.add(pack("Q", number) * count)
+    for number, row in enumerate(made):
+        assert (row.words[0], row.words[-1], len(row.words)) == (number, number, count)
