@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - a class, named like one
 
@@ -51,6 +52,7 @@ _MAX_DOUBLINGS = 16
 _GIVEN_UP_AFTER = 3
 _LOOK_SECONDS = 5.0
 _UNKNOWN_SECONDS = 5.0
+_LOOKS_AT_ONCE = 256
 _MANY_UNKNOWN = 100
 
 Visit = Callable[[Door, float], Awaitable[QemuFacts]]
@@ -135,6 +137,7 @@ class Addressing:
         self._states: dict[VmId, _State] = {}
         self._looked_at_unknown = 0.0
         self._looked_at_vms = 0.0
+        self._turn = 0
         self._asked = 0.0  # visits, a glance being a small part of one
         self._stretch = 1.0
         # Those that did not answer last time, or slowly, queue up behind one another only.
@@ -216,20 +219,29 @@ class Addressing:
                     self._tables.add(identity.pid)
             self._hurry_where_unknown(now)
             self._stretch = self._stretched()
-            due = []
-            for identity, state in self._states.items():
-                if state.busy:
-                    continue
-                moved = (
-                    self._tables is not None
-                    and state.facts is not None
-                    and not state.failures
-                    and not self._tables.is_confirmed(identity.pid)
-                    and now - (state.visited or 0.0) >= _SOON_SECONDS
-                )
-                if moved or now >= state.due:
-                    due.append(state)
-            return due
+            moved = self._moved(now)
+            return [
+                state
+                for identity, state in self._states.items()
+                if not state.busy and (now >= state.due or identity in moved)
+            ]
+
+    def _moved(self, now: float) -> set[VmId]:
+        """VMs whose guests moved their devices; they take turns to be looked at."""
+        if self._tables is None:
+            return set()
+        first, self._turn = self._turn, self._turn + _LOOKS_AT_ONCE
+        looked_at = list(islice(self._states.items(), first, self._turn))
+        if self._turn >= len(self._states):
+            self._turn = 0
+        return {
+            identity
+            for identity, state in looked_at
+            if state.facts is not None
+            and not state.failures
+            and now - (state.visited or 0.0) >= _SOON_SECONDS
+            and not self._tables.is_confirmed(identity.pid)
+        }
 
     def _moving(self) -> list[_State]:
         """The VMs to ask now for what moves."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kvmexporter.model import command_line_posture, qemu_command_line, vmm_command_line
 from kvmexporter.model.vm import Vm, VmId, bounded_name, with_unique_names
@@ -29,6 +29,13 @@ class Descriptors(Protocol):
 
     def kvm_processes(self) -> KvmProcesses:
         """Of all that hold a VM; raises PermissionError where none may be seen."""
+
+
+class _Described(NamedTuple):
+    """A VM as its process describes it, kept as long as that shows the same."""
+
+    seen: tuple[int, KvmDescriptors | None]
+    vm: Vm
 
 
 class Inventory:
@@ -52,6 +59,7 @@ class Inventory:
         self._lock = threading.Lock()
         self._known: dict[int, Vm] = {}
         self._versions: dict[VmId, str] = {}
+        self._described: dict[VmId, _Described] = {}
         self._named: tuple[Vm, ...] | None = None
         self._sees_all = True
 
@@ -106,6 +114,11 @@ class Inventory:
         with self._lock:
             # One that is known from BPF alone may not be visible in /proc/PID/fd.
             self._known |= found
+            self._described = {
+                vm.id: self._described[vm.id]
+                for vm in self._known.values()
+                if vm.id in self._described
+            }
             self._sees_all = processes.is_complete
             self._named = None
             self._forget_the_dead()
@@ -164,7 +177,12 @@ class Inventory:
         arguments = self._procfs.command_line(pid)
         if start_ns is None or not arguments:
             return None
-        return describe(VmId(start_ns, pid), arguments, descriptors)
+        identity, seen = VmId(start_ns, pid), (hash(arguments), descriptors)
+        before = self._described.get(identity)
+        if before is None or before.seen != seen:
+            before = _Described(seen, describe(identity, arguments, descriptors))
+            self._described[identity] = before
+        return before.vm
 
 
 def as_libvirt_says(vm: Vm, said: Said | None) -> Vm:

@@ -91,12 +91,7 @@ class Procfs:
 
     def command_line(self, pid: int) -> tuple[str, ...]:
         """The arguments of a process, empty if it has none to show: gone, or a kernel thread."""
-        try:
-            with (self.root / str(pid) / "cmdline").open("rb") as file:
-                data = file.read(_MAX_COMMAND_LINE_BYTES)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return ()
-        data = data.rstrip(b"\0")
+        data = content(f"{self.root}/{pid}/cmdline", _MAX_COMMAND_LINE_BYTES).rstrip(b"\0")
         if not data:
             return ()
         return tuple(argument.decode(errors="replace") for argument in data.split(b"\0"))

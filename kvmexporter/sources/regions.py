@@ -85,6 +85,7 @@ class RegionTables:
         self._unknown = maps["unknown_addresses"]
         self._met = maps["met"]
         self._written: dict[int, _Written] = {}
+        self._confirmed_of: dict[int, bytes] = {}
         self._index: dict[int, int] = {}
         self._free = list(range(self._epochs.layout.max_entries - 1, 0, -1))
         self._told = 0
@@ -98,7 +99,7 @@ class RegionTables:
         # What an earlier VM left here must not be confirmed for this one.
         now = self._epoch_at(index)
         stale = Epoch(now.pci - 1 & 0xFFFFFFFF, now.virtio - 1 & 0xFFFFFFFF)
-        self._confirmed.set(_U32.pack(index), _EPOCH.pack(stale.pci, stale.virtio))
+        self._confirm(pid, _EPOCH.pack(stale.pci, stale.virtio))
         self._indexes.set(_U32.pack(pid), _U32.pack(index))
         self._move_generations(index, _NO_PLACE)
 
@@ -110,6 +111,7 @@ class RegionTables:
         for key in self._written.pop(pid).rows():
             self._regions.delete(key)
         index = self._index.pop(pid)
+        del self._confirmed_of[pid]
         self._free.append(index)
         self._move_generations(index)
 
@@ -123,8 +125,7 @@ class RegionTables:
         index = self._index.get(pid)
         if index is None:
             return False
-        key = _U32.pack(index)
-        return self._epochs.get(key) == self._confirmed.get(key)
+        return self._epochs.get(_U32.pack(index)) == self._confirmed_of[pid]
 
     def write(self, pid: int, table: Mapping[Key, Entry], epoch: Epoch) -> None:
         """Replace a VM's table, and confirm it for the epoch at which it was asked for."""
@@ -148,10 +149,9 @@ class RegionTables:
                     raise
                 finally:
                     self._written[pid] = _Written.of(written)
-            index = _U32.pack(self._index[pid])
             value = _EPOCH.pack(epoch.pci, epoch.virtio)
-            if self._confirmed.get(index) != value:
-                self._confirmed.set(index, value)
+            if self._confirmed_of[pid] != value:
+                self._confirm(pid, value)
                 changed = True
         finally:
             if changed:
@@ -193,6 +193,10 @@ class RegionTables:
                 name = ("port", page) if space == PORT else ("memory", page << 12)
                 result.setdefault(pid, {})[name] = _COUNT.unpack(value)[0]
         return result
+
+    def _confirm(self, pid: int, epoch: bytes) -> None:
+        self._confirmed.set(_U32.pack(self._index[pid]), epoch)
+        self._confirmed_of[pid] = epoch
 
     def _epoch_at(self, index: int) -> Epoch:
         return Epoch(*_EPOCH.unpack(self._epochs.get(_U32.pack(index)) or bytes(_EPOCH.size)))

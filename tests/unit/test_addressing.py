@@ -278,6 +278,24 @@ def test_a_guest_that_moves_its_devices(vms: Vms) -> None:
     eventually(lambda: vms.maps.tables.is_confirmed(10))
 
 
+def test_all_have_their_turn_to_be_looked_at(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more than are looked at in a round; those that come later, too."""
+    monkeypatch.setattr("kvmexporter.addressing._LOOKS_AT_ONCE", 2)
+    pids = range(10, 15)
+    for pid in pids[:-1]:
+        vms.add(pid)
+    addressing = vms.start()
+    addressing.settle(20)
+    vms.add(pids[-1])
+    vms.inventory.refresh()
+    eventually(lambda: len(vms.maps.indexes()) == len(pids))
+    addressing.settle(20)
+    for pid in pids:
+        vms.maps.guest_moves(vms.maps.indexes()[pid], pci=1)
+    assert not any(vms.maps.tables.is_confirmed(pid) for pid in pids)
+    eventually(lambda: all(vms.maps.tables.is_confirmed(pid) for pid in pids))
+
+
 def test_a_guest_that_touches_what_nobody_knows(vms: Vms) -> None:
     """It is visited before its time."""
     vms.add(10)

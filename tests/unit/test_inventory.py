@@ -160,6 +160,39 @@ def test_a_refresh_looks_at_known_vms_again(tree: ProcfsTree) -> None:
     assert [vm.vcpus for vm in inventory.vms()] == [2]
 
 
+def test_a_process_that_shows_the_same_is_described_once(tree: ProcfsTree) -> None:
+    """With hundreds of VMs, reading their command lines anew is most of what looking takes."""
+    line = [QEMU, "-name", "web", "-m", "2G"]
+    tree.process(10, line, vcpus=4)
+    inventory = refreshed(tree)
+    (before,) = inventory.vms()
+    inventory.refresh()
+    assert inventory.vms()[0].posture is before.posture
+    tree.process(10, line, vcpus=5)
+    inventory.refresh()
+    assert [(vm.name, vm.vcpus) for vm in inventory.vms()] == [("web", 5)]
+    tree.process(10, [*line[:2], "db"], vcpus=5)
+    inventory.refresh()
+    assert names(inventory) == ["db"]
+
+
+def test_what_a_monitor_said_of_its_release(tree: ProcfsTree) -> None:
+    """It stays with the VM, and is no other's that has its number later."""
+    tree.process(10, [QEMU, "-name", "web"], start_ticks=100)
+    inventory = refreshed(tree)
+    (vm,) = inventory.vms()
+    inventory.learn_version(vm.id, "7.2.11")
+    inventory.learn_version(VmId(vm.id.start_ns + 1, 10), "8.0.0")
+    inventory.learn_version(VmId(5, 11), "9.0.0")
+    inventory.refresh()
+    assert [vm.version for vm in inventory.vms()] == ["7.2.11"]
+    inventory.learn_version(vm.id, "7.2.12")
+    assert [vm.version for vm in inventory.vms()] == ["7.2.12"]
+    tree.process(10, [QEMU, "-name", "web"], start_ticks=200)
+    inventory.refresh()
+    assert [vm.version for vm in inventory.vms()] == [""]
+
+
 def test_a_refresh_keeps_what_only_bpf_has_seen(tree: ProcfsTree) -> None:
     """Its descriptors may not be visible."""
     inventory = refreshed(tree)
