@@ -10,6 +10,10 @@ from kvmexporter.sampler import Sampler
 
 _log = logging.getLogger(__name__)
 
+# Cycles that conversations left behind: samplings made them old, and what is old is hardly ever
+# looked through by itself. To look through all there is takes a while with hundreds of VMs.
+_ROUNDS_TO_COLLECT = 4
+
 
 class Housekeeping:
     """Looks for new VMs, samples now and then even when nobody scrapes, and clears away.
@@ -40,14 +44,15 @@ class Housekeeping:
         self._thread.join()
 
     def _run(self) -> None:
+        rounds = 0
         while not self._stop.wait(self._interval):
+            rounds += 1
             try:
                 self._refresh()
                 if self._sampler.samplings == self._seen:  # nobody else did, this interval
                     self._sampler.stream(lambda _: None)
                 self._seen = self._sampler.samplings
-                # Cycles that conversations left behind: samplings made them old, and what is old
-                # is hardly ever looked through by itself.
-                gc.collect()
+                if rounds % _ROUNDS_TO_COLLECT == 0:
+                    gc.collect()
             except Exception:  # noqa: BLE001 - the next round may do better
                 _log.exception("housekeeping failed")

@@ -8,6 +8,7 @@ records that BPF keeps.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import KvmExporterError
@@ -65,6 +66,14 @@ class PostureSample:
     to_vmm: Mapping[IoTarget, float] = field(default_factory=dict)
 
 
+class _Built(NamedTuple):
+    """The advice on how a VM is built, and what it follows from."""
+
+    posture: Posture
+    vcpus: int | None
+    findings: tuple[Finding, ...]
+
+
 class PostureCollector(Collector[list[PostureSample]]):
     """Disks, NICs, and the advice that follows from how a VM is built."""
 
@@ -76,11 +85,12 @@ class PostureCollector(Collector[list[PostureSample]]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._rates: RecentRates[VmId, IoTarget] = RecentRates()
+        self._rates: RecentRates[VmId, IoExit] = RecentRates()
+        self._built: dict[str, _Built] = {}
 
     def sample(self, cycle: Cycle) -> list[PostureSample]:
         """Bring together what is known of each VM."""
-        rates = self._rates.observe(cycle.time, _accesses(cycle))
+        rates = self._rates.observe(cycle.time, _exits(cycle))
         samples = []
         for vm in cycle.vms:
             posture = cycle.devices(vm).posture
@@ -90,9 +100,11 @@ class PostureCollector(Collector[list[PostureSample]]):
                     taps[device.name] = tap, tap_flags(self.sources.system.sysfs.root, tap)
             accesses: dict[str, float] = {}
             to_vmm: dict[IoTarget, float] = {}
-            for target, (kernel, userspace) in rates.get(vm.id, {}).items():
-                accesses[target.device] = accesses.get(target.device, 0.0) + kernel + userspace
-                to_vmm[target] = userspace
+            for exit_, rate in rates.get(vm.id, {}).items():
+                accesses[exit_.device] = accesses.get(exit_.device, 0.0) + rate
+                if exit_.handler == "userspace":
+                    target = exit_.target
+                    to_vmm[target] = to_vmm.get(target, 0.0) + rate
             samples.append(PostureSample(vm.name, vm.vcpus, posture, taps, accesses, to_vmm))
         return samples
 
@@ -115,11 +127,22 @@ class PostureCollector(Collector[list[PostureSample]]):
 
     def findings(self, sample: list[PostureSample]) -> Iterable[Finding]:
         """What should be built otherwise."""
+        self._built = {one.vm: self._as_built(one) for one in sample}
         for one in sample:
-            yield from processor_findings.cpu_model(one.vm, one.posture.cpu_model)
-            yield from device_findings.devices(one.vm, one.posture, one.vcpus)
+            yield from self._built[one.vm].findings
             yield from disk_findings.disks(one.vm, one.posture, one.accesses)
             yield from exit_findings.storms(one.vm, one.to_vmm)
+
+    def _as_built(self, one: PostureSample) -> "_Built":
+        """The advice on what does not change while a VM runs, mostly."""
+        before = self._built.get(one.vm)
+        if before and before.posture is one.posture and before.vcpus == one.vcpus:
+            return before
+        findings = (
+            *processor_findings.cpu_model(one.vm, one.posture.cpu_model),
+            *device_findings.devices(one.vm, one.posture, one.vcpus),
+        )
+        return _Built(one.posture, one.vcpus, findings)
 
     def _tap(self, pid: int, netdev: Netdev) -> str:
         """The first tap of a NIC: by its name, else by the descriptor that was handed over."""
@@ -130,29 +153,12 @@ class PostureCollector(Collector[list[PostureSample]]):
         return self.sources.system.taps.of(pid).get(netdev.fds[0], "")
 
 
-def _accesses(cycle: Cycle) -> dict[VmId, dict[IoTarget, tuple[int, int]]]:
-    """What BPF counted: VM → device → accesses handled by the kernel, by the VMM."""
+def _exits(cycle: Cycle) -> dict[VmId, Mapping[IoExit, int]]:
+    """What BPF counted; nothing where it does not count."""
     try:
-        io = cycle.io()
+        return {identity: one.exits for identity, one in cycle.io().items()}
     except KvmExporterError:
         return {}
-    return {identity: _by_handler(one.exits) for identity, one in io.items()}
-
-
-def _by_handler(exits: Mapping[IoExit, int]) -> dict[IoTarget, tuple[int, int]]:
-    result: dict[IoTarget, tuple[int, int]] = {}
-    last: IoTarget | None = None
-    kernel = userspace = 0
-    for exit_, count in exits.items():
-        if exit_[:3] != last:  # a target's come one after the other, mostly
-            last = exit_.target
-            kernel, userspace = result.get(last, (0, 0))
-        if exit_[5] == "kernel":
-            kernel += count
-        else:
-            userspace += count
-        result[last] = kernel, userspace
-    return result
 
 
 def _switch(value: bool | None) -> str:

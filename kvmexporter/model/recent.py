@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast counters have moved lately: for advice, which has to tell now from long ago."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 G = TypeVar("G", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
 
-Totals = Mapping[K, Sequence[int]]
+Totals = Mapping[K, int]
 
 # Short enough to notice, long enough to mean something; `dump` takes two samples a second apart.
 _WINDOW_SECONDS = 30.0
@@ -24,26 +24,23 @@ class RecentRates(Generic[G, K]):
     def __init__(self) -> None:
         self._kept: list[tuple[float, Mapping[G, Totals[K]]]] = []
 
-    def observe(
-        self, now: float, totals: Mapping[G, Totals[K]]
-    ) -> Mapping[G, Mapping[K, tuple[float, ...]]]:
+    def observe(self, now: float, totals: Mapping[G, Totals[K]]) -> Mapping[G, Mapping[K, float]]:
         """Add what was counted so far.
 
         Args:
             now: seconds, CLOCK_MONOTONIC.
-            totals: group → counter → its values, never falling while it is there; kept, and so
-                not to be changed afterwards.
+            totals: group → counter → what it counted, never falling while it is there; kept, and
+                so not to be changed afterwards.
 
         Returns:
-            group → counter → per second, value by value, since the kept sample that is half a
-            minute old or less; a group or counter that stood still is left out, and so is
-            everything as long as no sample is half a second old. A counter that is new began
-            at 0.
+            group → counter → per second, since the kept sample that is half a minute old or less;
+            a group or counter that stood still is left out, and so is everything as long as no
+            sample is half a second old. A counter that is new began at 0.
         """
         kept = self._kept
         if len(kept) > 1 and now - kept[1][0] >= _WINDOW_SECONDS / 2:
             del kept[0]
-        rates: dict[G, dict[K, tuple[float, ...]]] = {}
+        rates: dict[G, dict[K, float]] = {}
         if kept and (seconds := now - kept[0][0]) >= _MIN_SECONDS:
             before = kept[0][1]
             rates = {
@@ -56,19 +53,11 @@ class RecentRates(Generic[G, K]):
         return rates
 
 
-def _moved(before: Totals[K], now: Totals[K], seconds: float) -> dict[K, tuple[float, ...]]:
+def _moved(before: Totals[K], now: Totals[K], seconds: float) -> dict[K, float]:
     if before == now:
         return {}
-    moved: dict[K, tuple[float, ...]] = {}
-    for key, values in now.items():
-        old = before.get(key)
-        if old is None:
-            old = (0,) * len(values)
-        if old != values:
-            moved[key] = tuple(
-                [
-                    (value - earlier) / seconds if value > earlier else 0.0
-                    for value, earlier in zip(values, old, strict=True)
-                ]
-            )
-    return moved
+    return {
+        key: max(total - earlier, 0) / seconds
+        for key, total in now.items()
+        if total != (earlier := before.get(key, 0))
+    }

@@ -4,6 +4,7 @@
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 from prometheus_client import exposition
 from prometheus_client.core import (
@@ -74,7 +75,7 @@ class Writer:
         self._encoding = encoding
         self._extras = extras
         self._gzip = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT) if compress else None
-        self._written: list[bytes] = []
+        self._written = BytesIO()
         self._kept: list[Family] = []
 
     def write(self, family: Family) -> None:
@@ -97,11 +98,11 @@ class Writer:
         elif self._encoding.openmetrics:
             self._add(b"# EOF\n")
         if self._gzip:
-            self._written.append(self._gzip.flush())
-        return b"".join(self._written)
+            self._written.write(self._gzip.flush())
+        return self._written.getvalue()
 
     def _add(self, text: bytes) -> None:
-        self._written.append(self._gzip.compress(text) if self._gzip else text)
+        self._written.write(self._gzip.compress(text) if self._gzip else text)
 
 
 def scrape(sampler: Sampler, encoding: Encoding, *, compress: bool) -> bytes:

@@ -233,7 +233,10 @@ class _Plain(_Shape):
         """The lines of one VM's series."""
         vm, lines = _escaped(first[0]), _lines(metric, first[1:], self.endings)
         return [
-            f"{before}{vm}{between}{_number(value)}\n"
+            # Small counts are most of all, and a call for each is most of what they take.
+            f"{before}{vm}{between}{value}.0\n"
+            if type(value) is int and 0 <= value < _PLAIN_BELOW
+            else f"{before}{vm}{between}{_number(value)}\n"
             for rest, value in values.items()
             for before, between in (lines[rest],)
         ]
