@@ -2,7 +2,7 @@
 """The raw counters of one VM or vCPU: the u64 arrays of `struct vcpu`, by name."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 BYTES_PER_COUNTER = 8
@@ -71,15 +71,13 @@ class Counters:
         """How many counters the array of that name has."""
         return self._layout.arrays[name][1]
 
-    def nonzero(self, name: str) -> list[tuple[int, int]]:
+    def nonzero(self, name: str) -> Iterator[tuple[int, int]]:
         """(index, count) of those in the array that are not zero."""
         first, count = self._layout.arrays[name]
         begin = bisect_left(self._places, first)
         end = bisect_left(self._places, first + count, begin)
-        return [
-            (place - first, value)
-            for place, value in zip(self._places[begin:end], self._values[begin:end], strict=True)
-        ]
+        indexes = map((-first).__add__, self._places[begin:end])
+        return zip(indexes, self._values[begin:end], strict=True)
 
     def rows(self, name: str, size: int) -> list[tuple[int, list[int]]]:
         """(number, counters) of those rows of the array that are not all zero.

@@ -4,7 +4,7 @@
 Pure functions from raw counters to named ones; zeros are left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -131,5 +131,5 @@ def _hypercalls(counters: Counters) -> dict[str, int]:
     }
 
 
-def _named(names: tuple[str, ...], counted: Sequence[tuple[int, int]]) -> dict[str, int]:
+def _named(names: tuple[str, ...], counted: Iterable[tuple[int, int]]) -> dict[str, int]:
     return {names[place]: count for place, count in counted}

@@ -262,14 +262,9 @@ class _CountAndSum(_Shape):
 
 
 def _count_and_sum(value: Value) -> tuple[str, str]:
-    one = _histogram(value)
-    return _number(sum(one.counts)), _number(ns_to_seconds(one.sum_ns))
-
-
-def _histogram(value: Value) -> Histogram:
     if not isinstance(value, Histogram):
         raise TypeError(f"{value!r} is no histogram")
-    return value
+    return _number(sum(value.counts)), _number(ns_to_seconds(value.sum_ns))
 
 
 _PLAIN, _WITHOUT_BUCKETS = _Plain(), _CountAndSum()
@@ -281,11 +276,13 @@ def _shape(metric: Metric, family: Family, *, buckets: bool) -> _Shape:
     if not buckets:
         return _WITHOUT_BUCKETS
     values = chain(family.values, *(group.values() for _, group in family.groups))
-    bounds = _bounds(len(_histogram(next(values)).counts))
+    buckets_of = next((len(one.counts) for one in values if isinstance(one, Histogram)), 1)
+    bounds = _bounds(buckets_of)
 
     def all_of_it(value: Value) -> list[str]:
-        seen = list(accumulate(_histogram(value).counts))
-        return [*[_number(seen[bucket]) for bucket, _ in bounds], *_count_and_sum(value)]
+        count_and_sum = _count_and_sum(value)
+        seen = list(accumulate(value.counts))  # type: ignore[union-attr] # or it had been refused
+        return [*[_number(seen[bucket]) for bucket, _ in bounds], *count_and_sum]
 
     endings = (*(("_bucket", bound) for _, bound in bounds), *_WITHOUT_BUCKETS.endings)
     return _Shape(endings, all_of_it)

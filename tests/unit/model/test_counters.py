@@ -37,9 +37,9 @@ def test_each_array_by_its_name() -> None:
 def test_only_what_is_not_zero() -> None:
     """Of an array, by its own index; and the rows of one that is made of several."""
     counters = counted(0, 2, 3, 0, 0, 6)
-    assert counters.nonzero("exits") == [(1, 2), (2, 3)]
-    assert counters.nonzero("halts") == []
-    assert counters.nonzero("io") == [(1, 6)]
+    assert list(counters.nonzero("exits")) == [(1, 2), (2, 3)]
+    assert list(counters.nonzero("halts")) == []
+    assert list(counters.nonzero("io")) == [(1, 6)]
     rows = {name: [(n, [*row]) for n, row in counters.rows(name, 1)] for name in LAYOUT.arrays}
     assert rows == {"exits": [(1, [2]), (2, [3])], "halts": [], "io": [(1, [6])]}
     assert [(n, [*row]) for n, row in counters.rows("io", 2)] == [(0, [0, 6])]
