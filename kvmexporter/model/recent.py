@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast counters have moved lately: for advice, which has to tell now from long ago."""
 
+from array import array
 from collections.abc import Hashable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 G = TypeVar("G", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
 
-Totals = Mapping[K, int]
-
 # Short enough to notice, long enough to mean something; `dump` takes two samples a second apart.
 _WINDOW_SECONDS = 30.0
 _MIN_SECONDS = 0.5
+
+
+class _Totals(NamedTuple, Generic[K]):
+    """What a group had counted, in little memory: groups have the same counters, mostly."""
+
+    counters: tuple[K, ...]
+    counts: "array[int]"
 
 
 class RecentRates(Generic[G, K]):
@@ -22,15 +28,16 @@ class RecentRates(Generic[G, K]):
     """
 
     def __init__(self) -> None:
-        self._kept: list[tuple[float, Mapping[G, Totals[K]]]] = []
+        self._kept: list[tuple[float, Mapping[G, _Totals[K]]]] = []
 
-    def observe(self, now: float, totals: Mapping[G, Totals[K]]) -> Mapping[G, Mapping[K, float]]:
+    def observe(
+        self, now: float, totals: Mapping[G, Mapping[K, int]]
+    ) -> Mapping[G, Mapping[K, float]]:
         """Add what was counted so far.
 
         Args:
             now: seconds, CLOCK_MONOTONIC.
-            totals: group → counter → what it counted, never falling while it is there; kept, and
-                so not to be changed afterwards.
+            totals: group → counter → what it counted, never falling while it is there.
 
         Returns:
             group → counter → per second, since the kept sample that is half a minute old or less;
@@ -40,24 +47,36 @@ class RecentRates(Generic[G, K]):
         kept = self._kept
         if len(kept) > 1 and now - kept[1][0] >= _WINDOW_SECONDS / 2:
             del kept[0]
+        compact = {
+            group: _Totals(tuple(own), array("Q", own.values())) for group, own in totals.items()
+        }
         rates: dict[G, dict[K, float]] = {}
         if kept and (seconds := now - kept[0][0]) >= _MIN_SECONDS:
             before = kept[0][1]
             rates = {
                 group: moved
-                for group, own in totals.items()
-                if (moved := _moved(before.get(group, {}), own, seconds))
+                for group, own in compact.items()
+                if (moved := _moved(before.get(group), own, seconds))
             }
         if not kept or now - kept[-1][0] >= _WINDOW_SECONDS / 2:
-            kept.append((now, totals))
+            kept.append((now, self._shared(compact)))
         return rates
 
+    def _shared(self, totals: Mapping[G, _Totals[K]]) -> Mapping[G, _Totals[K]]:
+        """The same, with equal tuples of counters as one object."""
+        known: dict[tuple[K, ...], tuple[K, ...]] = {}
+        return {
+            group: _Totals(known.setdefault(own.counters, own.counters), own.counts)
+            for group, own in totals.items()
+        }
 
-def _moved(before: Totals[K], now: Totals[K], seconds: float) -> dict[K, float]:
+
+def _moved(before: _Totals[K] | None, now: _Totals[K], seconds: float) -> dict[K, float]:
     if before == now:
         return {}
+    earlier = dict(zip(before.counters, before.counts, strict=True)) if before else {}
     return {
-        key: max(total - earlier, 0) / seconds
-        for key, total in now.items()
-        if total != (earlier := before.get(key, 0))
+        counter: max(total - earlier.get(counter, 0), 0) / seconds
+        for counter, total in zip(now.counters, now.counts, strict=True)
+        if total != earlier.get(counter, 0)
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 from kvmexporter.registry import COLLECTORS
 from tests.bench.fleet import VCPUS, Fleet
 from tests.bench.processes import cpu_seconds, resident_bytes
-from tests.kvm.exporter import Exporter, Scrape
+from tests.kvm.exporter import Exporter, Scrape, parse
 
 SIZES = (10, 100, 500, 1000)
 _SCRAPES = 9
@@ -80,13 +80,13 @@ def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", interval
         cpu, wall, bodies = [], [], []
         for _ in range(_SCRAPES):
             began, used = time.monotonic(), cpu_seconds(server.pid)
-            _, _, body = server.get(Accept=_PROMETHEUS, Accept_Encoding="gzip")
+            body = _ask(server)
             wall.append(time.monotonic() - began)
             cpu.append(cpu_seconds(server.pid) - used)
             bodies.append(body)
         share = _share(server, intervals) if intervals else None
         resident = resident_bytes(server.pid)
-        scrape = server.scrape()
+        scrape = _scraped(server)
     plain = gzip.decompress(bodies[-1])
     median = statistics.median(cpu)
     per_vm, collectors = _by_metric(scrape, len(fleet))
@@ -111,16 +111,26 @@ def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", interval
 def _settle(server: Exporter, vms: int) -> None:
     """Wait until every VM has been visited."""
     deadline = time.monotonic() + _SETTLE_SECONDS
-    while len(server.scrape().values("kvmexporter_vm_refresh_age_seconds")) < vms:
+    while len(_scraped(server).values("kvmexporter_vm_refresh_age_seconds")) < vms:
         assert time.monotonic() < deadline, "not every VM was visited"
         time.sleep(2)
+
+
+def _ask(server: Exporter) -> bytes:
+    """As Prometheus does."""
+    return server.get(Accept=_PROMETHEUS, Accept_Encoding="gzip")[2]
+
+
+def _scraped(server: Exporter) -> Scrape:
+    text = gzip.decompress(server.get(Accept_Encoding="gzip")[2])
+    return parse(text.decode())
 
 
 def _share(server: Exporter, intervals: int) -> float:
     """The share of a core, refreshes included, with one scrape an interval."""
     began, used = time.monotonic(), cpu_seconds(server.pid)
     for _ in range(intervals):
-        server.get(Accept=_PROMETHEUS, Accept_Encoding="gzip")
+        _ask(server)
         passed = (time.monotonic() - began) % _INTERVAL_SECONDS
         time.sleep(_INTERVAL_SECONDS - passed)
     return (cpu_seconds(server.pid) - used) / (time.monotonic() - began)
