@@ -50,9 +50,9 @@ _MAX_SHARE = 0.01  # of a processor, for looking again at what most likely is as
 _MAX_BACKOFF_SECONDS = 300.0
 _MAX_DOUBLINGS = 16
 _GIVEN_UP_AFTER = 3
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 15.0
 _UNKNOWN_SECONDS = 5.0
-_LOOKS_AT_ONCE = 256
+_LOOKS_AT_ONCE = 128
 _MANY_UNKNOWN = 100
 
 Visit = Callable[[Door, float], Awaitable[QemuFacts]]

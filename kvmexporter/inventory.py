@@ -121,7 +121,7 @@ class Inventory:
             }
             self._sees_all = processes.is_complete
             self._named = None
-            self._forget_the_dead()
+            self._forget_the_dead({vm.id for vm in found.values()})
 
     def identify(self, pid: int) -> VmId | None:
         """The VM of a process that runs vCPUs, met for the first time perhaps.

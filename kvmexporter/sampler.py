@@ -171,14 +171,18 @@ class Sampler:
         rare = Family(UNSERVED)
         statuses: list[CollectorStatus] = []
         findings: list[Finding] = []
+
+        def hand_over(family: Family) -> None:
+            note_unserved(rare, family, self.extras)
+            take(family)
+
         for collector in self._collectors:
-            status, own_families, own_findings = self._collect(collector, cycle)
+            status, own_findings = self._collect(collector, cycle, hand_over)
             statuses.append(status)
             findings += own_findings
-            for family in own_families:
-                note_unserved(rare, family, self.extras)
-                take(family)
-        told = worst_first(one for one in findings if not self._ignores(one))
+        if self._ignored:
+            findings = [one for one in findings if not self._ignores(one)]
+        told = worst_first(findings)
         for family in (*self._own_families(statuses), rare, _counted(told)):
             if len(family):
                 take(family)
@@ -195,9 +199,13 @@ class Sampler:
         )
 
     def _collect(
-        self, collector: Collector[Any], cycle: Cycle
-    ) -> tuple[CollectorStatus, list[Family], list[Finding]]:
-        """How a collector fared, and all that it has to give; nothing if it failed at any step."""
+        self, collector: Collector[Any], cycle: Cycle, take: Callable[[Family], None]
+    ) -> tuple[CollectorStatus, list[Finding]]:
+        """How a collector fared, and its advice.
+
+        All that it has to give is handed over, or nothing if it failed at any step. When this
+        returns it is gone, before the next collector makes as much.
+        """
         started = self._monotonic()
         families: list[Family] = []
         findings: list[Finding] = []
@@ -213,7 +221,11 @@ class Sampler:
         self._say(collector.name, state, detail)
         seconds = self._monotonic() - started
         status = CollectorStatus(collector.name, collector.summary, state, detail, seconds)
-        return (status, families, findings) if state is State.OK else (status, [], [])
+        if state is not State.OK:
+            return status, []
+        for family in families:
+            take(family)
+        return status, findings
 
     def _own_families(self, statuses: Sequence[CollectorStatus]) -> list[Family]:
         success, duration = Family(SUCCESS), Family(DURATION)
@@ -249,7 +261,7 @@ class Sampler:
 
 def _counted(findings: Iterable[Finding]) -> Family:
     family = Family(FINDINGS)
-    counts = Counter((one.vm, one.rule, str(one.severity)) for one in findings)
-    for labels, count in counts.items():
-        family.add(count, *labels)
+    counts = Counter([(one.vm, one.rule, one.severity) for one in findings])
+    for (vm, rule, severity), count in counts.items():
+        family.add(count, vm, rule, severity.value)
     return family

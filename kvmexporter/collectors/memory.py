@@ -2,7 +2,7 @@
 """Where the host's memory is: in VMs' processes, merged by KSM, in balloons, promised.
 
 Reads a small file a VM, a second one where KSM has run, /proc/meminfo and KSM's files: 20 µs a VM
-and 15 more (`sources/memory.py`). Where there are more than 256 VMs, they take turns.
+and 15 more (`sources/memory.py`). Where there are more than 128 VMs, they take turns.
 """
 
 from collections.abc import Iterable
@@ -86,7 +86,7 @@ KSM_SCANS = Metric(
 )
 
 
-MOST_VMS = 256
+MOST_VMS = 128
 """VMs whose processes are read in a scrape; of more, those that were read longest ago."""
 
 

@@ -81,12 +81,7 @@ class Procfs:
 
     def uid(self, pid: int) -> int | None:
         """The user that a process runs as (its effective one); None if it is gone."""
-        try:
-            with (self.root / str(pid) / "status").open("rb") as file:
-                data = file.read(_MAX_STATUS_BYTES)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return None
-        found = _UID.search(data)
+        found = _UID.search(content(f"{self.root}/{pid}/status", _MAX_STATUS_BYTES))
         return int(found[1]) if found else None
 
     def command_line(self, pid: int) -> tuple[str, ...]:
