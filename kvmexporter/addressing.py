@@ -46,11 +46,11 @@ _GLANCE_SECONDS = 15.0
 _MOVING_SECONDS = 5.0
 _MOVING_FOR_SECONDS = 60.0
 _GLANCE_WEIGHT = 0.15  # of a visit
-_MAX_SHARE = 0.01  # of a processor, for looking again at what most likely is as it was
+_MAX_SHARE = 0.0075  # of a processor, for looking again at what most likely is as it was
 _MAX_BACKOFF_SECONDS = 300.0
 _MAX_DOUBLINGS = 16
 _GIVEN_UP_AFTER = 3
-_LOOK_SECONDS = 15.0
+_LOOK_SECONDS, _LOOK_SECONDS_EACH = 5.0, 0.03  # whichever is longer, for all VMs
 _UNKNOWN_SECONDS = 5.0
 _LOOKS_AT_ONCE = 128
 _MANY_UNKNOWN = 100
@@ -201,7 +201,8 @@ class Addressing:
         for pid in self._tables.met() if self._tables else ():
             self._inventory.identify(pid)
         now = self._monotonic()
-        look = now - self._looked_at_vms >= _LOOK_SECONDS
+        pause = max(_LOOK_SECONDS, len(self._states) * _LOOK_SECONDS_EACH)
+        look = now - self._looked_at_vms >= pause
         if look:
             self._looked_at_vms = now
         vms = {vm.id: vm for vm in self._inventory.vms(look=look)}

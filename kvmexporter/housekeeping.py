@@ -4,12 +4,15 @@
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from kvmexporter.sampler import Sampler
+from kvmexporter.sources import allocator
 
 _log = logging.getLogger(__name__)
 
+_MAX_SHARE = 0.0025  # of a processor, for VMs that BPF does not tell of by itself
 # Cycles that conversations left behind: samplings made them old, and what is old is hardly ever
 # looked through by itself. To look through all there is takes a while with hundreds of VMs.
 _ROUNDS_TO_COLLECT = 4
@@ -22,7 +25,8 @@ class Housekeeping:
 
     Args:
         sampler: what to sample.
-        refresh: looks for new VMs.
+        refresh: looks for new VMs; in each round, unless there are so many that this would take
+            too much.
         interval: seconds between rounds.
     """
 
@@ -31,6 +35,8 @@ class Housekeeping:
         self._refresh = refresh
         self._interval = interval
         self._seen = sampler.samplings
+        self._rounds = 0
+        self._rest_until = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -44,15 +50,28 @@ class Housekeeping:
         self._thread.join()
 
     def _run(self) -> None:
-        rounds = 0
         while not self._stop.wait(self._interval):
-            rounds += 1
             try:
-                self._refresh()
-                if self._sampler.samplings == self._seen:  # nobody else did, this interval
-                    self._sampler.stream(lambda _: None)
-                self._seen = self._sampler.samplings
-                if rounds % _ROUNDS_TO_COLLECT == 0:
-                    gc.collect()
+                self._round()
             except Exception:  # noqa: BLE001 - the next round may do better
                 _log.exception("housekeeping failed")
+
+    def _round(self) -> None:
+        self._rounds += 1
+        self._look()
+        if self._sampler.samplings == self._seen:  # nobody else did, this interval
+            self._sampler.stream(lambda _: None)
+        self._seen = self._sampler.samplings
+        if self._rounds % _ROUNDS_TO_COLLECT == 0:
+            gc.collect()
+        allocator.give_back()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now < self._rest_until:
+            return
+        begun = time.thread_time()
+        self._refresh()
+        # Less than half an interval is no reason to leave a round out.
+        rest = (time.thread_time() - begun) / _MAX_SHARE - self._interval / 2
+        self._rest_until = now + rest

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from kvmexporter.collector import Collector, Cycle
-from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.io import IoTarget, VmIo, vm_kicks
+from kvmexporter.model.io import VmIo, vm_kicks
 from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.needs import COUNTING, COUNTING_WELL, LIBVIRT, QMP
 
@@ -84,14 +83,6 @@ class IoCollector(Collector[list[IoSample]]):
         exits, handling, kicks = Family(IO_EXITS), Family(IO_HANDLING), Family(KICKS)
         for one in sample:
             exits.group((one.vm,), one.io.exits)
-            handling.group((one.vm,), _by_device_and_path(one.io.handling))
+            handling.group((one.vm,), one.io.handling)
             kicks.group((one.vm,), one.kicks)
         return exits, handling, kicks
-
-
-def _by_device_and_path(handling: Mapping[IoTarget, Histogram]) -> dict[tuple[str, str], Histogram]:
-    times: dict[tuple[str, str], Histogram] = {}
-    for (device, _, path), took in handling.items():
-        earlier = times.get((device, path))
-        times[device, path] = took.plus(earlier) if earlier else took
-    return times

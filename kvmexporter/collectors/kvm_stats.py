@@ -13,7 +13,7 @@ from kvmexporter.addressing import VmAddressing
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.growing import Growing
-from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.metrics import Family, Kind, Metric, keyed
 from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.needs import DEBUGFS, LOCKDOWN, PID_NAMESPACE, QMP
 from kvmexporter.sources.schedstat import Schedstat
@@ -113,9 +113,8 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         """Those that are not zero."""
         stats = Family(STATS)
         for one in sample:
-            stats.group(
-                (one.vm,), {(name,): value for name, value in sorted(one.stats.items()) if value}
-            )
+            told = {name: one.stats[name] for name in sorted(one.stats) if one.stats[name]}
+            stats.group((one.vm,), keyed(told))
         return (stats,)
 
 

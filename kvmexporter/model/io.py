@@ -66,6 +66,18 @@ class IoExit(NamedTuple):
         return _target(*self[:3])
 
 
+class DevicePath(NamedTuple):
+    """What handling times are told by: fields of `IoTarget`."""
+
+    device: str
+    path: str
+
+
+@lru_cache(maxsize=4096)
+def _device_path(target: IoTarget) -> DevicePath:
+    return DevicePath(target.device, target.path)
+
+
 @lru_cache(maxsize=4096)
 def _target(device: str, driver: str, path: str) -> IoTarget:
     return IoTarget(device, driver, path)
@@ -83,11 +95,11 @@ class VmIo:
 
     Attributes:
         exits: target and access → exits; zeros left out.
-        handling: target → time from the exit to the next entry.
+        handling: device and path → time from the exit to the next entry.
     """
 
     exits: Mapping[IoExit, int]
-    handling: Mapping[IoTarget, Histogram]
+    handling: Mapping[DevicePath, Histogram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
         targets: slot → what it stands for; slots beyond count as unknown.
     """
     exits: dict[IoExit, int] = {}
-    times: dict[IoTarget, Histogram] = {}
+    times: dict[DevicePath, Histogram] = {}
     begin = end = 0
     cells: tuple[IoExit, ...] = ()
     for cell, count in counters.nonzero("io"):
@@ -128,8 +140,9 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
     slots = counters.count("io") // len(CELLS)
     for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots):
         target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
-        histogram, earlier = from_words(words), times.get(target)
-        times[target] = histogram.plus(earlier) if earlier else histogram
+        key, histogram = _device_path(target), from_words(words)
+        earlier = times.get(key)
+        times[key] = histogram.plus(earlier) if earlier else histogram
     return VmIo(exits, times)
 
 

@@ -8,6 +8,7 @@ dashboards' checks and `dump` all read that declaration.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from kvmexporter.model.histogram import Histogram
@@ -167,7 +168,13 @@ class Family:
 
 def keyed(values: Mapping[str, V]) -> dict[tuple[str], V]:
     """What is kept by the value of a single label, as `Family.group` takes it."""
-    return {(label,): value for label, value in values.items()}
+    return {_alone(label): value for label, value in values.items()}
+
+
+@lru_cache(maxsize=4096)
+def _alone(label: str) -> tuple[str]:
+    """One object for all VMs."""
+    return (label,)
 
 
 def families(metrics: Sequence[Metric]) -> list[Family]:

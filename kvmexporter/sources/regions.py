@@ -87,14 +87,18 @@ class RegionTables:
         self._written: dict[int, _Written] = {}
         self._confirmed_of: dict[int, bytes] = {}
         self._index: dict[int, int] = {}
-        self._free = list(range(self._epochs.layout.max_entries - 1, 0, -1))
+        self._unused = iter(range(1, self._epochs.layout.max_entries))
+        self._free: list[int] = []
         self._told = 0
 
     def add(self, pid: int) -> None:
         """Make a VM known, with nothing in its table; without effect if there is no room."""
-        if pid in self._index or not self._free:
+        if pid in self._index:
             return
-        index = self._index[pid] = self._free.pop()
+        index = self._free.pop() if self._free else next(self._unused, None)
+        if index is None:
+            return
+        self._index[pid] = index
         self._written[pid] = _Written.of({})
         # What an earlier VM left here must not be confirmed for this one.
         now = self._epoch_at(index)

@@ -5,6 +5,8 @@ import gc
 import time
 import weakref
 
+import pytest
+
 from kvmexporter.housekeeping import Housekeeping
 from kvmexporter.sampler import Sampler
 from tests.unit.host import without_bpf
@@ -12,8 +14,11 @@ from tests.unit.procfs_tree import ProcfsTree
 from tests.waiting import eventually
 
 
-def test_housekeeping_samples_and_refreshes(tree: ProcfsTree) -> None:
+def test_housekeeping_samples_and_refreshes(
+    tree: ProcfsTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Round after round, also after one that failed, until it is closed."""
+    monkeypatch.setattr("kvmexporter.housekeeping._MAX_SHARE", 1e9)
     refreshed = []
 
     def refresh() -> None:
@@ -30,6 +35,25 @@ def test_housekeeping_samples_and_refreshes(tree: ProcfsTree) -> None:
     assert sampler.samplings == rounds - 1
     time.sleep(0.01)
     assert len(refreshed) == rounds
+
+
+def test_to_look_takes_its_share_alone(tree: ProcfsTree) -> None:
+    """Where it takes long it is not done in each round; sampling is."""
+    looked = []
+
+    def refresh() -> None:
+        looked.append(time.monotonic())
+        end = time.thread_time() + 0.001
+        while time.thread_time() < end:
+            pass
+
+    sampler = Sampler(without_bpf(tree), [])
+    housekeeping = Housekeeping(sampler, refresh, 0.01)
+    housekeeping.start()
+    eventually(lambda: len(looked) == 3)
+    housekeeping.close()
+    assert looked[2] - looked[0] >= 2 * (0.001 / 0.0025 - 0.005)
+    assert sampler.samplings > 10
 
 
 class Cyclic:

@@ -161,7 +161,7 @@ class MemoryMap(BpfMap):
         self._content.pop(key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from list(self._content.items())
+        yield from self._content.copy().items()  # others write meanwhile
 
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
         while self._content:

@@ -8,7 +8,7 @@ from kvmexporter.collector import Cycle
 from kvmexporter.collectors.io import IoCollector, IoSample
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.io import IoTarget, VmIo
+from kvmexporter.model.io import DevicePath, VmIo
 from tests.unit.host import Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
 
@@ -61,8 +61,8 @@ def test_times_are_told_of_every_device(host: Host) -> None:
     """Of those that nobody chose, too: whoever looks for what is slow wants to see all."""
     took = Histogram((0, 0, 0, 7, *[0] * 20), 9000)
     paths = ("emulated", "virtio", "vhost", "passthrough", "platform", "irqchip", "unknown")
-    targets = [IoTarget(f"a-{path}", "driver", path) for path in paths]
-    sample = [IoSample("web", VmIo({}, dict.fromkeys(targets, took)), {})]
+    handling = {DevicePath(f"a-{path}", path): took for path in paths}
+    sample = [IoSample("web", VmIo({}, handling), {})]
     families = IoCollector(host.sources()).families(sample)
     told = {one.labels: one.value for family in families for one in family.samples}
     assert told == {("web", f"a-{path}", path): took for path in paths}

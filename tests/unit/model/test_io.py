@@ -3,7 +3,7 @@
 
 from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.io import UNKNOWN_TARGET, IoExit, IoTarget, vm_io
+from kvmexporter.model.io import UNKNOWN_TARGET, DevicePath, IoExit, IoTarget, vm_io
 from tests.unit.vcpu_records import constants, counters, enumerators
 
 WORDS = HISTOGRAM_BUCKETS + 1
@@ -57,7 +57,7 @@ def test_slots_without_a_target_are_unknown_together() -> None:
         (),
     )
     assert io.exits == {IoExit(*UNKNOWN_TARGET, *write): 10}
-    assert io.handling == {UNKNOWN_TARGET: Histogram((2, *[0] * 23), 40)}
+    assert io.handling == {DevicePath("unknown", "unknown"): Histogram((2, *[0] * 23), 40)}
 
 
 def test_slots_of_one_target_add_up() -> None:
@@ -71,4 +71,11 @@ def test_slots_of_one_target_add_up() -> None:
         (UNKNOWN_TARGET, NIC, NIC),
     )
     assert io.exits == {IoExit(*NIC, *read): 18}
-    assert io.handling == {NIC: Histogram((0, 0, 0, 18, *[0] * 20), 100)}
+    assert io.handling == {DevicePath("net0", "vhost"): Histogram((0, 0, 0, 18, *[0] * 20), 100)}
+
+
+def test_times_of_one_device_and_path_add_up() -> None:
+    """Whatever drivers it has there: they are not told apart."""
+    targets = (UNKNOWN_TARGET, IoTarget("net0", "a", "vhost"), IoTarget("net0", "b", "vhost"))
+    io = vm_io(counters(io_handling={WORDS + 3: 7, 2 * WORDS + 3: 11}), targets)
+    assert io.handling == {DevicePath("net0", "vhost"): Histogram((0, 0, 0, 18, *[0] * 20), 0)}
