@@ -53,6 +53,7 @@ _GIVEN_UP_AFTER = 3
 _LOOK_SECONDS, _LOOK_SECONDS_EACH = 5.0, 0.03  # whichever is longer, for all VMs
 _UNKNOWN_SECONDS = 5.0
 _LOOKS_AT_ONCE = 128
+_SECONDS_EACH = 0.001  # between two times that all VMs are gone through
 _MANY_UNKNOWN = 100
 
 Visit = Callable[[Door, float], Awaitable[QemuFacts]]
@@ -137,6 +138,7 @@ class Addressing:
         self._states: dict[VmId, _State] = {}
         self._looked_at_unknown = 0.0
         self._looked_at_vms = 0.0
+        self._went_through = 0.0
         self._turn = 0
         self._asked = 0.0  # visits, a glance being a small part of one
         self._stretch = 1.0
@@ -187,20 +189,24 @@ class Addressing:
             self._rounds.pause(0.02)
 
     def _conversations(self) -> Iterator[Conversation]:
-        for state in self._due():
+        # A VM that was just met may not live for long; the others can wait for one another.
+        for pid in self._tables.met() if self._tables else ():
+            self._inventory.identify(pid)
+        now = self._monotonic()
+        if now - self._went_through < len(self._states) * _SECONDS_EACH:
+            return
+        self._went_through = now
+        for state in self._due(now):
             state.busy = True
             self._asked += 1
             yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
-        for state in self._moving():
+        for state in self._moving(now):
             state.busy = True
             self._asked += _GLANCE_WEIGHT
             yield self._look_again(state, self._lanes[state.slow])
 
-    def _due(self) -> list[_State]:
+    def _due(self, now: float) -> list[_State]:
         """The VMs to visit now; those that are gone are forgotten."""
-        for pid in self._tables.met() if self._tables else ():
-            self._inventory.identify(pid)
-        now = self._monotonic()
         pause = max(_LOOK_SECONDS, len(self._states) * _LOOK_SECONDS_EACH)
         look = now - self._looked_at_vms >= pause
         if look:
@@ -244,9 +250,8 @@ class Addressing:
             and not self._tables.is_confirmed(identity.pid)
         }
 
-    def _moving(self) -> list[_State]:
+    def _moving(self, now: float) -> list[_State]:
         """The VMs to ask now for what moves."""
-        now = self._monotonic()
         with self._lock:
             return [
                 state
