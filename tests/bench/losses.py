@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.contenders import Contender, running
+from tests.bench.contenders import HARDWARE, OURS, Contender, running
 from tests.bench.processes import cpu_seconds, resident_bytes
 from tests.guest import BareMetalGuest
 
@@ -28,7 +28,7 @@ class Loss:
     Attributes:
         what: is attached.
         loss: median of 1 - rate with it / rate without, in neighbouring turns.
-        noise: half the distance between the quartiles.
+        noise: of the median: half the distance between the quartiles, by the root of how many.
         rate: operations a second of processor time with it attached.
         start_seconds: from its start to when it counts.
         resident_bytes: of its process.
@@ -48,7 +48,10 @@ class Loss:
 
 def losses(guest: BareMetalGuest, contenders: Sequence[Contender], pairs: int) -> list[Loss]:
     """What the guest loses to each."""
-    return [_loss(guest, one, pairs) for one in contenders]
+    # What is small takes more of them to tell.
+    return [
+        _loss(guest, one, 3 * pairs if one in (OURS, HARDWARE) else pairs) for one in contenders
+    ]
 
 
 def _loss(guest: BareMetalGuest, one: Contender, pairs: int) -> Loss:
@@ -73,7 +76,7 @@ def _loss(guest: BareMetalGuest, one: Contender, pairs: int) -> Loss:
     ]
     quarters = statistics.quantiles(found, n=4)
     return Loss(
-        one.name, statistics.median(found), (quarters[2] - quarters[0]) / 2,
+        one.name, statistics.median(found), (quarters[2] - quarters[0]) / 2 / len(found) ** 0.5,
         statistics.median(rates), statistics.median(start), resident,
         statistics.median(shares) if shares else 0.0,
     )  # fmt: skip
