@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests.bench.peers.kernel_sources import kvm_stat
 from tests.kvm.exporter import Exporter
+from tests.lab.archive import ArchiveError
 
 EVENTS = ("kvm_pio", "kvm_mmio", "kvm_msr", "kvm_userspace_exit")
 _BPF_ENABLE_STATS = 32
@@ -70,7 +72,13 @@ PERF_STAT = Contender(
     ("perf", "stat", "-a", "-e", "kvm:*"),
     "VMs: it counts events of the whole host; cannot be scraped",
 )
-CONTENDERS = (NOTHING, OURS, HARDWARE, EMULATOR, HASH, BPFTRACE, KVMEXIT, PERF_KVM, PERF_STAT)
+KVM_STAT = Contender(
+    "kvm_stat -t, as on a host with VMX or SVM",
+    misses="devices and paths, VMs' names, times, clocks; a screen or a log, cannot be scraped",
+)
+CONTENDERS = (
+    NOTHING, OURS, HARDWARE, EMULATOR, HASH, BPFTRACE, KVMEXIT, PERF_KVM, PERF_STAT, KVM_STAT,
+)  # fmt: skip
 
 
 @contextmanager
@@ -156,6 +164,13 @@ def running(one: Contender) -> Iterator[int]:
         with _hardware() as prefix, Exporter(prefix=prefix) as exporter:
             let_visit(exporter)
             yield exporter.pid
+    elif one == KVM_STAT:
+        # It knows no other processors, and asks for debugfs.
+        with (
+            _hardware("mount -t debugfs debugfs /sys/kernel/debug") as prefix,
+            program((*prefix, _PYTHON, str(_kvm_stat()), "-l", "-t")) as pid,
+        ):
+            yield pid
     elif one == HASH:
         with Attached("hash") as attached:
             yield attached.pid
@@ -166,17 +181,27 @@ def running(one: Contender) -> Iterator[int]:
         yield 0
 
 
+def _kvm_stat() -> Path:
+    try:
+        return kvm_stat()
+    except ArchiveError as err:
+        raise OSError(f"it cannot be fetched: {err}") from None
+
+
 @contextmanager
-def _hardware() -> Iterator[tuple[str, ...]]:
+def _hardware(*first: str) -> Iterator[tuple[str, ...]]:
     """A command that runs another on a host whose processor says that it has SVM.
 
     There the exporter attaches what it does on hosts that run guests on the processor itself.
+
+    Args:
+        first: commands of the shell that come before, in a mount namespace of their own.
     """
     with tempfile.NamedTemporaryFile("w") as told:
         cpuinfo = Path("/proc/cpuinfo").read_text()
         told.write(re.sub(r"^flags\s*:", r"\g<0> svm", cpuinfo, flags=re.MULTILINE))
         told.flush()
-        seen = f'mount --bind {told.name} /proc/cpuinfo && exec "$@"'
+        seen = " && ".join((f"mount --bind {told.name} /proc/cpuinfo", *first, 'exec "$@"'))
         yield ("unshare", "--mount", "--propagation", "private", "sh", "-c", seen, "sh")
 
 
