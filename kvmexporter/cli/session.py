@@ -133,7 +133,7 @@ def _system(procfs: Procfs, inventory: Inventory, role: str, tsc_hz: int | None)
 
 
 # Of root alone: a server that has given its privileges up must not write what the next one loads.
-_CACHE = Path("/var/cache/kvmexporter")
+COMPILED = Path("/var/cache/kvmexporter")
 _OFF = Unavailable("BPF is turned off", "leave out --no-bpf")
 
 
@@ -151,7 +151,7 @@ def _load_probes(
             shared["bpf_kernel_headers"],
             shared["bpf_python"],
             tsc_hz,
-            _CACHE if os.geteuid() == 0 else None,
+            COMPILED if os.geteuid() == 0 else None,
         )
     except Unavailable as err:
         _log.warning("no BPF", extra={"reason": err.reason, "remedy": err.remedy})

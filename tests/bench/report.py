@@ -185,21 +185,20 @@ def of_losses(losses: Sequence[Loss], neighbour: Neighbour) -> Rows:
     )
 
 
-def of_start(start: Start) -> Rows:
+def of_start(starts: Sequence[Start]) -> Rows:
     """The start."""
     return Rows(
         "The start",
         ("exec to first scrape", "takes", "of it the loader", "its peak memory"),
-        (
-            ("cold", f"{start.cold_seconds:.1f} s", "", ""),
+        tuple(
             (
-                "warm",
-                f"{start.warm_seconds:.1f} s ± {start.spread_seconds:.1f}",
+                start.kind,
+                f"{start.seconds:.1f} s ± {start.spread_seconds:.1f}",
                 f"{start.loader_seconds:.1f} s",
-                f"{start.loader_bytes / _MIB:.0f} MiB, gone after"
-                if start.loader_gone
-                else f"{start.loader_bytes / _MIB:.0f} MiB, LEFT BEHIND",
-            ),
+                f"{start.loader_bytes / _MIB:.0f} MiB, "
+                + ("gone after" if start.loader_gone else "LEFT BEHIND"),
+            )
+            for start in starts
         ),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from kvmexporter.cli import session
 from tests.bench.processes import cpu_seconds, peak_resident_bytes
 from tests.kvm.exporter import Exporter
 
@@ -19,25 +20,30 @@ _LOADED = re.compile(r"BPF programs attached.* seconds=([\d.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The start of an exporter.
+    """Starts of one kind.
 
     Attributes:
-        cold_seconds: with nothing of it in the page cache, one start.
-        warm_seconds: median of the starts after that.
+        kind: what was there before.
+        seconds: from `exec` to the first scrape, median.
+        spread_seconds: half the distance between the quickest and the slowest.
         loader_bytes: the most memory that the loader child occupied.
         loader_gone: whether it had ended by the first scrape, each time.
-        loader_seconds: median of what the loader said it took, of a warm start.
-        spread_seconds: half the distance between the quickest and the slowest warm start.
+        loader_seconds: what the loader said it took, median.
         cpu_seconds: processor time of the server by the first scrape, median.
     """
 
-    cold_seconds: float
-    warm_seconds: float
+    kind: str
+    seconds: float
+    spread_seconds: float
     loader_bytes: int
     loader_gone: bool
     loader_seconds: float
-    spread_seconds: float
     cpu_seconds: float
+
+
+COLD = "cold: nothing in memory, nothing compiled"
+COMPILING = "nothing compiled"
+WARM = "warm"
 
 
 class _Loader(threading.Thread):
@@ -59,11 +65,21 @@ class _Loader(threading.Thread):
                     continue
 
 
-def measure(starts: int) -> Start:
-    """Start it cold once, and then so many times."""
+def measure(starts: int) -> list[Start]:
+    """Start it cold once, then twice without what it keeps compiled, and then so many times."""
     Path("/proc/sys/vm/drop_caches").write_text(_DROP_PAGE_CACHE)
+    return [
+        _measure(COLD, 1, forget=True),
+        _measure(COMPILING, 2, forget=True),
+        _measure(WARM, starts, forget=False),
+    ]
+
+
+def _measure(kind: str, starts: int, *, forget: bool) -> Start:
     seconds, peaks, gone, loading, used = [], [], [], [], []
-    for _ in range(starts + 1):
+    for _ in range(starts):
+        for kept in session.COMPILED.iterdir() if forget and session.COMPILED.exists() else ():
+            kept.unlink()
         loader = _Loader()
         loader.start()
         began = time.monotonic()
@@ -79,8 +95,7 @@ def measure(starts: int) -> Start:
         loader.ended.set()
         loader.join()
         peaks.append(loader.peak_bytes)
-    warm = seconds[1:]
     return Start(
-        seconds[0], statistics.median(warm), max(peaks), all(gone), statistics.median(loading[1:]),
-        (max(warm) - min(warm)) / 2, statistics.median(used[1:]),
+        kind, statistics.median(seconds), (max(seconds) - min(seconds)) / 2, max(peaks), all(gone),
+        statistics.median(loading), statistics.median(used),
     )  # fmt: skip
