@@ -136,9 +136,7 @@ class Addressing:
         self._through_libvirt = through_libvirt
         self._lock = threading.Lock()
         self._states: dict[VmId, _State] = {}
-        self._looked_at_unknown = 0.0
-        self._looked_at_vms = 0.0
-        self._went_through = 0.0
+        self._looked_at_unknown = self._looked_at_vms = self._went_through = 0.0
         self._turn = 0
         self._asked = 0.0  # visits, a glance being a small part of one
         self._stretch = 1.0
@@ -225,7 +223,10 @@ class Addressing:
                 if self._tables:
                     self._tables.add(identity.pid)
             self._hurry_where_unknown(now)
-            self._stretch = self._stretched()
+            before, self._stretch = self._stretch, self._stretched()
+            for state in self._states.values():  # visited when it was not known what that takes
+                if state.due > now and not state.failures:
+                    state.due += max(self._stretch - before, 0.0) * _REFRESH_SECONDS
             moved = self._moved(now)
             return [
                 state
