@@ -90,6 +90,7 @@ class _State:
     glanced: float | None = None
     trouble: str = ""
     due: float = 0.0
+    noted: float = math.inf
     failures: int = 0
     slow: bool = False
     busy: bool = False
@@ -206,8 +207,7 @@ class Addressing:
     def _due(self, now: float) -> list[_State]:
         """The VMs to visit now; those that are gone are forgotten."""
         pause = max(_LOOK_SECONDS, len(self._states) * _LOOK_SECONDS_EACH)
-        look = now - self._looked_at_vms >= pause
-        if look:
+        if look := now - self._looked_at_vms >= pause:
             self._looked_at_vms = now
         vms = {vm.id: vm for vm in self._inventory.vms(look=look)}
         with self._lock:
@@ -223,28 +223,28 @@ class Addressing:
                 if self._tables:
                     self._tables.add(identity.pid)
             self._hurry_where_unknown(now)
-            before, self._stretch = self._stretch, self._stretched()
-            for state in self._states.values():  # visited when it was not known what that takes
-                if state.due > now and not state.failures:
-                    state.due += max(self._stretch - before, 0.0) * _REFRESH_SECONDS
+            self._stretch = self._stretched()
             moved = self._moved(now)
             return [
                 state
                 for identity, state in self._states.items()
-                if not state.busy and (now >= state.due or identity in moved)
+                if not state.busy and (now >= self._visit_due(state) or identity in moved)
             ]
+
+    def _visit_due(self, state: _State) -> float:
+        """When a VM is to be visited: after the interval as it is by then, or for a reason."""
+        return min(state.due, math.inf if state.failures else state.noted + self.interval_seconds)
 
     def _moved(self, now: float) -> set[VmId]:
         """VMs whose guests moved their devices; they take turns to be looked at."""
         if self._tables is None:
             return set()
         first, self._turn = self._turn, self._turn + _LOOKS_AT_ONCE
-        looked_at = list(islice(self._states.items(), first, self._turn))
         if self._turn >= len(self._states):
             self._turn = 0
         return {
             identity
-            for identity, state in looked_at
+            for identity, state in islice(self._states.items(), first, first + _LOOKS_AT_ONCE)
             if state.facts is not None
             and not state.failures
             and now - (state.visited or 0.0) >= _SOON_SECONDS
@@ -309,7 +309,7 @@ class Addressing:
                         facts = await self._visit(await self._door(state.vm), _DEADLINE_SECONDS)
                         state.slow = self._monotonic() - begun > _SLOW_SECONDS
                     except Unsettled:  # a guest that boots; it will come to rest
-                        state.due = self._monotonic() + _SOON_SECONDS
+                        state.due, state.noted = self._monotonic() + _SOON_SECONDS, math.inf
                         return
                     except KvmExporterError as err:
                         trouble = str(err)
@@ -372,7 +372,7 @@ class Addressing:
             state.due = now + min(_SOON_SECONDS * 2**doublings, _MAX_BACKOFF_SECONDS)
             return
         state.failures = 0
-        state.due = now + self.interval_seconds
+        state.due, state.noted = math.inf, now
         if facts:
             state.facts = facts.after(state.facts, now)
             self._inventory.learn_version(state.vm.id, facts.version)
