@@ -190,7 +190,7 @@ class Addressing:
     def _conversations(self) -> Iterator[Conversation]:
         # A VM that was just met may not live for long; the others can wait for one another.
         for pid in self._tables.met() if self._tables else ():
-            self._inventory.identify(pid)
+            self._inventory.meet(pid)
         now = self._monotonic()
         if now - self._went_through < len(self._states) * _SECONDS_EACH:
             return

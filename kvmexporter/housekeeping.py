@@ -13,6 +13,7 @@ from kvmexporter.sources import allocator
 _log = logging.getLogger(__name__)
 
 _MAX_SHARE = 0.0025  # of a processor, for VMs that BPF does not tell of by itself
+_MAX_REST_SECONDS = 60.0  # whatever that takes
 # Cycles that conversations left behind: samplings made them old, and what is old is hardly ever
 # looked through by itself. To look through all there is takes a while with hundreds of VMs.
 _ROUNDS_TO_COLLECT = 4
@@ -74,4 +75,4 @@ class Housekeeping:
         self._refresh()
         # Less than half an interval is no reason to leave a round out.
         rest = (time.thread_time() - begun) / _MAX_SHARE - self._interval / 2
-        self._rest_until = now + rest
+        self._rest_until = now + min(rest, _MAX_REST_SECONDS)

@@ -2,8 +2,8 @@
 """Which VMs exist on this host, and what each is made of.
 
 A VM is a process that holds a KVM VM descriptor. A full scan of /proc finds them
-and runs in the background; a process whose vCPUs are seen in BPF before the scan
-finds it is looked at there and then. A VM is gone when its process is. Where libvirt
+and runs in the background; a process is looked at there and then when BPF meets a vCPU
+of it, the first or one that was plugged in. A VM is gone when its process is. Where libvirt
 runs a VM, its name and uuid are those that libvirt says.
 """
 
@@ -60,6 +60,7 @@ class Inventory:
         self._known: dict[int, Vm] = {}
         self._versions: dict[VmId, str] = {}
         self._described: dict[VmId, _Described] = {}
+        self._met_since_scan: dict[VmId, int] = {}
         self._named: tuple[Vm, ...] | None = None
         self._sees_all = True
 
@@ -100,6 +101,8 @@ class Inventory:
 
     def refresh(self) -> None:
         """Look at every process for VMs that are not known yet, and at known ones again."""
+        with self._lock:
+            self._met_since_scan.clear()
         try:
             processes = self._descriptors.kvm_processes()
         except PermissionError:
@@ -113,7 +116,7 @@ class Inventory:
         found = {pid: as_libvirt_says(vm, domains.get(pid)) for pid, vm in found.items()}
         with self._lock:
             # One that is known from BPF alone may not be visible in /proc/PID/fd.
-            self._known |= found
+            self._known |= {pid: self._as_met(vm) for pid, vm in found.items()}
             self._described = {
                 vm.id: self._described[vm.id]
                 for vm in self._known.values()
@@ -134,11 +137,7 @@ class Inventory:
             known = self._known.get(pid)
             if known and known.id.start_ns == start_ns:
                 return known.id
-        try:
-            descriptors: KvmDescriptors | None = self._descriptors.kvm_descriptors(pid)
-        except PermissionError:
-            descriptors = None
-        vm = self._look_at(pid, descriptors)
+        vm = self._look_at(pid, self._held_by(pid))
         if vm is None:
             return None
         if self._libvirt:
@@ -147,6 +146,31 @@ class Inventory:
             self._known[pid] = vm
             self._named = None
         return vm.id
+
+    def meet(self, pid: int) -> None:
+        """Look at a process that has just begun to run a vCPU, its first or one more."""
+        identity = self.identify(pid)
+        descriptors = self._held_by(pid)
+        if identity is None or descriptors is None:
+            return
+        with self._lock:
+            known = self._known.get(pid)
+            if known and known.id == identity:
+                self._met_since_scan[identity] = descriptors.vcpus
+                if known.vcpus != descriptors.vcpus:
+                    self._known[pid] = self._as_met(known)
+                    self._named = None
+
+    def _as_met(self, vm: Vm) -> Vm:
+        """A VM with the vCPUs that it had when the last one was met, later than the scan came."""
+        return replace(vm, vcpus=self._met_since_scan.get(vm.id, vm.vcpus))
+
+    def _held_by(self, pid: int) -> KvmDescriptors | None:
+        """What a process holds of KVM, None if that may not be seen."""
+        try:
+            return self._descriptors.kvm_descriptors(pid)
+        except PermissionError:
+            return None
 
     def _domains(self, pids: Iterable[int]) -> dict[int, Said]:
         """Process → libvirt's domain, where there is one."""

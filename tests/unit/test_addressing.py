@@ -4,6 +4,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -371,3 +372,13 @@ def test_a_vm_that_bpf_has_met_first(vms: Vms) -> None:
     assert addressing.known() == {}
     vms.maps.queue.values.append((10).to_bytes(4, "little"))
     eventually(lambda: addressing.known().get(identity(10)))
+
+
+def test_a_vcpu_that_bpf_has_met(vms: Vms) -> None:
+    """One that was plugged in is told of before the next scan."""
+    vms.add(10)
+    vms.start()
+    (vms.tree.root / "10" / "fd" / "99").symlink_to("anon_inode:kvm-vcpu:1")
+    (before,) = vms.inventory.vms()
+    vms.maps.queue.values.append((10).to_bytes(4, "little"))
+    eventually(lambda: vms.inventory.vms() == (replace(before, vcpus=2),))

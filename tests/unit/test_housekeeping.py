@@ -56,6 +56,20 @@ def test_to_look_takes_its_share_alone(tree: ProcfsTree) -> None:
     assert sampler.samplings > 10
 
 
+def test_it_looks_once_a_minute_at_least(tree: ProcfsTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever that takes: where there is no BPF, nobody else tells of new VMs."""
+    monkeypatch.setattr("kvmexporter.housekeeping._MAX_SHARE", 1e-9)
+    monkeypatch.setattr("kvmexporter.housekeeping._MAX_REST_SECONDS", 0.05)
+    looked: list[float] = []
+    housekeeping = Housekeeping(
+        Sampler(without_bpf(tree), []), lambda: looked.append(time.monotonic()), 0.01
+    )
+    housekeeping.start()
+    eventually(lambda: len(looked) == 3)
+    housekeeping.close()
+    assert looked[2] - looked[0] >= 0.1
+
+
 class Cyclic:
     """Holds itself."""
 

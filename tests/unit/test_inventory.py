@@ -4,6 +4,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from kvmexporter.inventory import Inventory, describe
 from kvmexporter.model.posture import Posture
 from kvmexporter.model.vm import MAX_NAME_LENGTH, Vm, VmId
 from kvmexporter.sources.libvirt import Libvirt
-from kvmexporter.sources.procfs import KvmDescriptors
+from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses
 from tests.unit.model import recorded
 from tests.unit.procfs_tree import NS_PER_TICK, ProcfsTree
 
@@ -158,6 +159,67 @@ def test_a_refresh_looks_at_known_vms_again(tree: ProcfsTree) -> None:
     assert [vm.vcpus for vm in inventory.vms()] == [1]
     inventory.refresh()
     assert [vm.vcpus for vm in inventory.vms()] == [2]
+
+
+def test_a_vcpu_that_is_plugged_in_is_told_of_at_once(tree: ProcfsTree) -> None:
+    """When BPF meets it; nothing else of the VM changes, and nothing of a process that is gone."""
+    tree.process(10, [QEMU, "-name", "web"], vcpus=1)
+    inventory = refreshed(tree)
+    (before,) = inventory.vms()
+    (tree.root / "10" / "fd" / "99").symlink_to("anon_inode:kvm-vcpu:1")
+    inventory.meet(10)
+    assert inventory.vms() == (replace(before, vcpus=2),)
+    inventory.meet(11)
+    inventory.meet(10)
+    assert inventory.vms() == (replace(before, vcpus=2),)
+
+
+def test_a_vcpu_that_is_met_while_a_scan_is_under_way(tree: ProcfsTree) -> None:
+    """The scan had been there before."""
+
+    class PluggedInMeanwhile:
+        """Sees processes, and a vCPU in the first scan that comes after it was there."""
+
+        def kvm_descriptors(self, pid: int) -> KvmDescriptors:
+            return tree.procfs.kvm_descriptors(pid)
+
+        def kvm_processes(self) -> KvmProcesses:
+            found = tree.procfs.kvm_processes()
+            plugged = tree.root / "10" / "fd" / "99"
+            if not plugged.is_symlink():
+                plugged.symlink_to("anon_inode:kvm-vcpu:1")
+                inventory.meet(10)
+            return found
+
+    tree.process(10, [QEMU, "-name", "web"], vcpus=1)
+    inventory = Inventory(tree.procfs, PluggedInMeanwhile())
+    inventory.refresh()
+    assert [vm.vcpus for vm in inventory.vms()] == [2]
+    (tree.root / "10" / "fd" / "99").unlink()
+    inventory.refresh()
+    inventory.refresh()
+    assert [vm.vcpus for vm in inventory.vms()] == [2]
+
+
+def test_what_was_seen_stays_where_it_may_not_be_seen_any_more(tree: ProcfsTree) -> None:
+    """Who opens what others hold may be gone; a vCPU that is met then takes nothing away."""
+
+    class Once:
+        """Sees processes until it may not."""
+
+        may = True
+
+        def kvm_descriptors(self, pid: int) -> KvmDescriptors:
+            raise PermissionError(pid)
+
+        def kvm_processes(self) -> KvmProcesses:
+            return tree.procfs.kvm_processes()
+
+    tree.process(10, [QEMU, "-name", "web"], vcpus=3)
+    inventory = Inventory(tree.procfs, Once())
+    inventory.refresh()
+    inventory.meet(10)
+    assert [vm.vcpus for vm in inventory.vms()] == [3]
 
 
 def test_a_process_that_shows_the_same_is_described_once(tree: ProcfsTree) -> None:
