@@ -224,15 +224,17 @@ class BalloonCollector(Collector[list[BalloonSample]]):
                 unasked += _may_have_one(known)
                 continue
             balloon, age = found
+            before, growing = self._kept.get(vm.id), self._growing[vm.id]
             if not balloon.asked:
-                balloon = balloon.after(self._kept.get(vm.id), cycle.time)
+                balloon = balloon.after(before, cycle.time)
             kept[vm.id] = balloon
-            counters = self._growing[vm.id].follow(
-                {name: balloon.stats[name] for name in _COUNTERS if name in balloon.stats}
-                | _moves(balloon.history)
-            )
+            if balloon is not before:
+                growing.follow(
+                    {name: balloon.stats[name] for name in _COUNTERS if name in balloon.stats}
+                    | _moves(balloon.history)
+                )
             stats_age = max(now - balloon.stats_at, 0.0) if balloon.stats_at else None
-            samples.append(BalloonSample(vm.name, balloon, age, counters, stats_age))
+            samples.append(BalloonSample(vm.name, balloon, age, growing.shown, stats_age))
         self._kept = kept
         if cycle.vms and not samples and not unasked:
             raise Unavailable(

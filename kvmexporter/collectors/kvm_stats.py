@@ -6,16 +6,16 @@ cost to a scrape), else debugfs: 27 small files a VM.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from kvmexporter.addressing import VmAddressing
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.growing import Growing
 from kvmexporter.model.metrics import Family, Kind, Metric, keyed
 from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.needs import DEBUGFS, LOCKDOWN, PID_NAMESPACE, QMP
+from kvmexporter.sources.qemu import QemuFacts
 from kvmexporter.sources.schedstat import Schedstat
 
 # What no other metric tells, and exits, for where there is no BPF; then what other metrics tell
@@ -48,6 +48,14 @@ STATS = Metric(
 )
 
 
+@dataclass(slots=True)
+class _Followed:
+    """What one VM's counters have come to, and the VMM's answer that they were told by last."""
+
+    growing: Growing = field(default_factory=Growing)
+    answer: Mapping[str, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class KvmStatsSample:
     """One VM's counters, by name."""
@@ -73,7 +81,7 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         super().__init__(sources)
         self._debugfs = sources.debugfs
         self._threads = Schedstat(sources.procfs.root)
-        self._growing: dict[VmId, Growing] = {}
+        self._followed: dict[VmId, _Followed] = {}
 
     def sample(self, cycle: Cycle) -> list[KvmStatsSample]:
         """Take each VM's counters from whoever has them.
@@ -81,18 +89,23 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         Raises:
             Unavailable: nobody has any VM's.
         """
-        self._growing = {vm.id: self._growing.get(vm.id) or Growing() for vm in cycle.vms}
+        self._followed = {vm.id: self._followed.get(vm.id) or _Followed() for vm in cycle.vms}
         directories: Mapping[int, Sequence[str]] | None = None
         unasked = 0
         samples = []
         for vm in cycle.vms:
-            known = cycle.addressing.get(vm.id)
-            told = _told(known)
-            if not told:
-                unasked += bool(vm.qmp_sockets) and not (known and (known.facts or known.trouble))
-                directories = self._debugfs.vms() if directories is None else directories
-                told = self._debugfs.stats(self._of(vm, directories), _NAMES)
-            if grown := self._growing[vm.id].follow(told):
+            known, followed = cycle.addressing.get(vm.id), self._followed[vm.id]
+            facts = known.facts if known else None
+            if facts is None or facts.stats is not followed.answer:
+                followed.answer = None
+                if facts and (told := _told(facts)):
+                    followed.answer = facts.stats
+                else:
+                    unasked += bool(vm.qmp_sockets) and not (known and (facts or known.trouble))
+                    directories = self._debugfs.vms() if directories is None else directories
+                    told = self._debugfs.stats(self._of(vm, directories), _NAMES)
+                followed.growing.follow(told)
+            if grown := followed.growing.shown:
                 samples.append(KvmStatsSample(vm.name, grown))
         if cycle.vms and not samples and not unasked:
             raise Unavailable(
@@ -118,11 +131,8 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         return (stats,)
 
 
-def _told(known: VmAddressing | None) -> dict[str, int]:
+def _told(facts: QemuFacts) -> dict[str, int]:
     """What the VMM said last, empty if nothing."""
-    facts = known.facts if known else None
-    if not facts:
-        return {}
     return {
         name: facts.stats.get(name, 0) + facts.vcpu_stats.get(name, 0)
         for name in _NAMES & (facts.stats.keys() | facts.vcpu_stats.keys())

@@ -101,8 +101,9 @@ class PostureCollector(Collector[list[PostureSample]]):
             accesses: dict[str, float] = {}
             to_vmm: dict[IoTarget, float] = {}
             for exit_, rate in rates.get(vm.id, {}).items():
-                accesses[exit_.device] = accesses.get(exit_.device, 0.0) + rate
-                if exit_.handler == "userspace":
+                name, _, _, _, _, handler = exit_
+                accesses[name] = accesses.get(name, 0.0) + rate
+                if handler == "userspace":
                     target = exit_.target
                     to_vmm[target] = to_vmm.get(target, 0.0) + rate
             samples.append(PostureSample(vm.name, vm.vcpus, posture, taps, accesses, to_vmm))

@@ -10,17 +10,22 @@ class Growing:
     What they are read from may go down: with a vCPU that is unplugged its counts go, a guest
     that reboots begins anew, and another source may be a little behind. From then on the
     difference is added.
+
+    Attributes:
+        shown: what was to show last.
     """
 
     def __init__(self) -> None:
         self._missing: dict[str, int] = {}
-        self._shown: dict[str, int] = {}
+        self.shown: Mapping[str, int] = {}
 
     def follow(self, read: Mapping[str, int]) -> Mapping[str, int]:
         """What to show after this was read; what was not read stays as it was."""
+        shown = dict(self.shown)
         for name, value in read.items():
-            shown = self._shown.get(name, 0)
-            if value + self._missing.get(name, 0) < shown:
-                self._missing[name] = shown - value
-            self._shown[name] = value + self._missing.get(name, 0)
-        return dict(self._shown)
+            before = shown.get(name, 0)
+            if value + self._missing.get(name, 0) < before:
+                self._missing[name] = before - value
+            shown[name] = value + self._missing.get(name, 0)
+        self.shown = shown
+        return shown

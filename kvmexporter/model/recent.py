@@ -74,9 +74,15 @@ class RecentRates(Generic[G, K]):
 def _moved(before: _Totals[K] | None, now: _Totals[K], seconds: float) -> dict[K, float]:
     if before == now:
         return {}
-    earlier = dict(zip(before.counters, before.counts, strict=True)) if before else {}
+    if before and before.counters == now.counters:
+        return {
+            counter: max(total - earlier, 0) / seconds
+            for counter, total, earlier in zip(*now, before.counts, strict=True)
+            if total != earlier
+        }
+    known = dict(zip(*before, strict=True)) if before else {}
     return {
-        counter: max(total - earlier.get(counter, 0), 0) / seconds
-        for counter, total in zip(now.counters, now.counts, strict=True)
-        if total != earlier.get(counter, 0)
+        counter: max(total - known.get(counter, 0), 0) / seconds
+        for counter, total in zip(*now, strict=True)
+        if total != known.get(counter, 0)
     }
