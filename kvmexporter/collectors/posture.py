@@ -44,6 +44,9 @@ NIC = Metric(
     "QMP info network, the command line, /sys/class/net",
 )
 
+# A VM that does fewer accesses in all has no device with as many as give reason for advice.
+_LEAST_PER_SECOND = min(disk_findings.BUSY_PER_SECOND, exit_findings.STORM_PER_SECOND)
+
 
 @dataclass(frozen=True, slots=True)
 class PostureSample:
@@ -54,7 +57,8 @@ class PostureSample:
         vcpus: how many it has, None if that may not be seen.
         posture: how it is built.
         taps: NIC → the tap that it is behind, and how that was made.
-        accesses: device → what its guest made of port and memory accesses lately, per second.
+        accesses: device → what its guest made of port and memory accesses lately, per second;
+            empty where all together are too few for advice, as the next one is.
         to_vmm: device → those that the VMM had to handle.
     """
 
@@ -85,7 +89,7 @@ class PostureCollector(Collector[list[PostureSample]]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._rates: RecentRates[VmId, IoExit] = RecentRates()
+        self._rates: RecentRates[VmId, IoExit] = RecentRates(_LEAST_PER_SECOND)
         self._built: dict[str, _Built] = {}
 
     def sample(self, cycle: Cycle) -> list[PostureSample]:

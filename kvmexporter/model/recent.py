@@ -25,9 +25,14 @@ class RecentRates(Generic[G, K]):
 
     Counters come in groups, of which most stand still at any time: those cost a comparison. Two
     samples are kept at most: that from which rates are told, and that which takes its place.
+
+    Args:
+        least: what moves a group in all, per second, for it to be told of; of what moves less,
+            two sums are all that is made. The counters of a group must not fall, added up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
         self._kept: list[tuple[float, Mapping[G, _Totals[K]]]] = []
 
     def observe(
@@ -41,8 +46,9 @@ class RecentRates(Generic[G, K]):
 
         Returns:
             group → counter → per second, since the kept sample that is half a minute old or less;
-            a group or counter that stood still is left out, and so is everything as long as no
-            sample is half a second old. A counter that is new began at 0.
+            a group or counter that stood still is left out, so is a group that moved less than
+            is told of, and so is everything as long as no sample is half a second old. A counter
+            that is new began at 0.
         """
         kept = self._kept
         if len(kept) > 1 and now - kept[1][0] >= _WINDOW_SECONDS / 2:
@@ -56,11 +62,25 @@ class RecentRates(Generic[G, K]):
             rates = {
                 group: moved
                 for group, own in compact.items()
-                if (moved := _moved(before.get(group), own, seconds))
+                if (moved := self._moved(before.get(group), own, seconds))
             }
         if not kept or now - kept[-1][0] >= _WINDOW_SECONDS / 2:
             kept.append((now, self._shared(compact)))
         return rates
+
+    def _moved(self, before: _Totals[K] | None, now: _Totals[K], seconds: float) -> dict[K, float]:
+        if before == now:
+            return {}
+        if self._least:
+            moved = sum(now.counts) - (sum(before.counts) if before else 0)
+            if moved < self._least * seconds:
+                return {}
+        known = dict(zip(*before, strict=True)) if before else {}
+        return {
+            counter: max(total - known.get(counter, 0), 0) / seconds
+            for counter, total in zip(*now, strict=True)
+            if total != known.get(counter, 0)
+        }
 
     def _shared(self, totals: Mapping[G, _Totals[K]]) -> Mapping[G, _Totals[K]]:
         """The same, with equal tuples of counters as one object."""
@@ -69,20 +89,3 @@ class RecentRates(Generic[G, K]):
             group: _Totals(known.setdefault(own.counters, own.counters), own.counts)
             for group, own in totals.items()
         }
-
-
-def _moved(before: _Totals[K] | None, now: _Totals[K], seconds: float) -> dict[K, float]:
-    if before == now:
-        return {}
-    if before and before.counters == now.counters:
-        return {
-            counter: max(total - earlier, 0) / seconds
-            for counter, total, earlier in zip(*now, before.counts, strict=True)
-            if total != earlier
-        }
-    known = dict(zip(*before, strict=True)) if before else {}
-    return {
-        counter: max(total - known.get(counter, 0), 0) / seconds
-        for counter, total in zip(*now, strict=True)
-        if total != known.get(counter, 0)
-    }

@@ -24,6 +24,16 @@ def test_what_stands_still_is_left_out() -> None:
     assert found == {"web": {"b": 11.0}}
 
 
+def test_a_group_that_moves_little_is_not_told_of() -> None:
+    """All its counters together: many that move a little may be one that is told of."""
+    rates: RecentRates[str, str] = RecentRates(least=10.0)
+    rates.observe(0.0, {"web": {"a": 7, "b": 3}, "db": {"a": 7, "b": 3}})
+    found = rates.observe(
+        2.0, {"web": {"a": 16, "b": 13}, "db": {"a": 17, "b": 13}, "new": {"a": 20}}
+    )
+    assert found == {"db": {"a": 5.0, "b": 5.0}, "new": {"a": 10.0}}
+
+
 def test_a_rate_is_of_half_a_minute_at_most() -> None:
     """However often one looks: from when it is told changes by the quarter of a minute."""
     rates: RecentRates[str, str] = RecentRates()
