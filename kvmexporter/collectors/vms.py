@@ -23,7 +23,11 @@ INFO = Metric(
     "/proc/PID/fd, /proc/PID/cmdline, QMP query-version",
 )
 VCPUS = Metric(
-    "kvm_vm_vcpus", Kind.GAUGE, "Virtual CPUs that the VM has now.", ("vm",), "/proc/PID/fd"
+    "kvm_vm_vcpus",
+    Kind.GAUGE,
+    "Virtual CPUs that the VMM has made for the VM; QEMU keeps those that are unplugged.",
+    ("vm",),
+    "/proc/PID/fd",
 )
 MEMORY_MAX = Metric(
     "kvm_vm_memory_max_bytes",

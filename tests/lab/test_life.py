@@ -122,6 +122,7 @@ def test_vcpu_hotplug(session_exporter: Exporter, host: Host) -> None:
         previous = scrape
         time.sleep(0.5)
     assert previous.value("kvmexporter_bpf_map_entries", map="vcpus") == entries - 1
+    assert previous.value("kvm_vm_vcpus", vm="plugged") == 2  # kept for the next one
 
 
 def test_short_lived_vms(session_exporter: Exporter) -> None:
