@@ -24,7 +24,7 @@ class Verdict:
         measured: what was measured.
         most: the most that it may be.
         unit: of both.
-        because: what most of it is made of, as measured.
+        because: what most of it is made of, or its noise, as measured.
     """
 
     what: str
@@ -114,10 +114,9 @@ def of_losses(losses: Sequence[Loss]) -> list[Verdict]:
     because = f"± {hardware.noise * 100:.1f} %; an operation takes {1e6 / hardware.rate:.1f} µs"
     if ours and emulator:
         because += (
-            f"; here, where kvm_emulate_insn is attached as well, {ours.loss * 100:.1f} % ± "
-            f"{ours.noise * 100:.1f}, of which an empty program there takes "
-            f"{emulator.loss * 100:.1f} % ± {emulator.noise * 100:.1f}"
+            f"; on this host, where KVM emulates instructions and kvm_emulate_insn is attached as "
+            f"well, {ours.loss * 100:.1f} % ± {ours.noise * 100:.1f}, of which an empty program "
+            f"there takes {emulator.loss * 100:.1f} % ± {emulator.noise * 100:.1f}"
         )
-    return [
-        Verdict("port-I/O rate that the guest loses", hardware.loss * 100, 2, "%", because)
-    ]  # fmt: skip
+    what = "port-I/O rate that the guest loses, on a host with VMX or SVM"
+    return [Verdict(what, hardware.loss * 100, 2, "%", because)]

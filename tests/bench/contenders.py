@@ -50,7 +50,7 @@ HARDWARE = Contender("kvmexporter, as on a host with VMX or SVM")
 HASH = Contender("per-CPU hash keyed by (pid, reason)", misses="devices, paths, handlers, times")
 EMULATOR = Contender(
     "empty program on kvm_emulate_insn",
-    misses="everything: what any watcher of KVM's instruction emulator costs, see below",
+    misses="everything: what any watcher of KVM's instruction emulator costs, see the budget",
 )
 BPFTRACE = Contender(
     "bpftrace one-liner",

@@ -37,14 +37,14 @@ def of_verdicts(verdicts: Sequence[Verdict]) -> Rows:
     """The budgets."""
     return Rows(
         "Budgets",
-        ("of", "measured", "at most", "kept", "most of it, where it is missed"),
+        ("of", "measured", "at most", "kept", "in detail"),
         tuple(
             (
                 one.what,
                 f"{one.measured:.3g} {one.unit}",
                 f"{one.most:.3g} {one.unit}",
                 "yes" if one.kept else "NO",
-                "" if one.kept else one.because,
+                one.because,
             )
             for one in verdicts
         ),
