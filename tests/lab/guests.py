@@ -134,7 +134,7 @@ class LinuxGuest:
         return [*command, *self.extra]
 
     def start(self, directory: Path, *, incoming: bool = False, wait: bool = True) -> None:
-        """Start the machine and wait for its shell.
+        """Start the machine and wait for its shell; one that does not come up is ended.
 
         Args:
             directory: where its sockets, disks and logs go; made if it is not there.
@@ -147,9 +147,9 @@ class LinuxGuest:
                 return
             try:
                 self.wait_ready()
-            except EmulatorError as err:
-                self.kill()
-                if not left:
+            except GuestError as err:
+                self.kill()  # or the next of its name would run beside it
+                if not isinstance(err, EmulatorError) or not left:
                     raise
                 print(f"{self.name}: started again: {err}", flush=True)
             else:
