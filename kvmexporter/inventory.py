@@ -61,6 +61,7 @@ class Inventory:
         self._versions: dict[VmId, str] = {}
         self._described: dict[VmId, _Described] = {}
         self._met_since_scan: dict[VmId, int] = {}
+        self._resident: dict[int, int] = {}
         self._named: tuple[Vm, ...] | None = None
         self._sees_all = True
 
@@ -86,6 +87,10 @@ class Inventory:
                 }
                 self._named = with_unique_names(map(self._with_version, known))
             return self._named
+
+    def resident_bytes(self, identity: VmId) -> int | None:
+        """The memory that a VM's process occupied when it was last seen alive; None if unknown."""
+        return self._resident.get(identity.pid)
 
     def learn_version(self, identity: VmId, version: str) -> None:
         """Keep which release a VM's VMM says that it is."""
@@ -190,11 +195,15 @@ class Inventory:
         for pid, vm in list(self._known.items()):
             if vm.id not in alive and self._start_ns(pid) != vm.id.start_ns:
                 del self._known[pid]
+                self._resident.pop(pid, None)
                 self._named = None
 
     def _start_ns(self, pid: int) -> int | None:
-        ticks = self._procfs.start_ticks(pid)
-        return None if ticks is None else ticks_to_ns(ticks, self._procfs.ticks_per_second)
+        running = self._procfs.running(pid)
+        if running is None:
+            return None
+        self._resident[pid] = running.resident_bytes
+        return ticks_to_ns(running.start_ticks, self._procfs.ticks_per_second)
 
     def _look_at(self, pid: int, descriptors: KvmDescriptors | None) -> Vm | None:
         start_ns = self._start_ns(pid)

@@ -2,7 +2,7 @@
 """Which VMs run here.
 
 Reads /proc: a start time per VM at each scrape, and every process's descriptors in a
-background scan. Resident memory costs one more small file per VM. The version is what the VM's
+background scan. The version is what the VM's
 monitor said at the last visit (QMP query-version).
 """
 
@@ -41,13 +41,13 @@ RESIDENT = Metric(
     Kind.GAUGE,
     "Host memory that the VM's process occupies, the VMM's own included.",
     ("vm",),
-    "/proc/PID/statm",
+    "/proc/PID/stat",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class VmSample:
-    """A VM and the memory its process occupies, None if it is gone meanwhile."""
+    """A VM and the memory its process occupies, None if it was gone before that was seen."""
 
     vm: Vm
     resident_bytes: int | None
@@ -63,9 +63,9 @@ class VmsCollector(Collector[list[VmSample]]):
     wants = (CAPABILITIES, LIBVIRT)
 
     def sample(self, cycle: Cycle) -> list[VmSample]:
-        """Read the memory of each VM's process."""
-        procfs = self.sources.procfs
-        return [VmSample(vm, procfs.resident_bytes(vm.id.pid)) for vm in cycle.vms]
+        """Take the memory of each VM's process as it was when it was identified."""
+        resident_bytes = self.sources.inventory.resident_bytes
+        return [VmSample(vm, resident_bytes(vm.id)) for vm in cycle.vms]
 
     def families(self, sample: list[VmSample]) -> Iterable[Family]:
         """One series of each per VM."""

@@ -86,14 +86,17 @@ class Counters:
             name: of the array.
             size: counters of a row.
         """
+        first, count = self._layout.arrays[name]
+        places, values = self._places, self._values
         rows: list[tuple[int, list[int]]] = []
-        row: list[int] = []
-        begin = end = 0
-        for index, value in self.nonzero(name):
-            if index >= end:
-                number = index // size
-                begin, end = number * size, (number + 1) * size
-                row = [0] * size
-                rows.append((number, row))
-            row[index - begin] = value
+        at, last = bisect_left(places, first), first + count
+        while at < len(places) and places[at] < last:
+            number = (places[at] - first) // size
+            begin = first + number * size
+            end = bisect_left(places, begin + size, at)
+            row = [0] * size
+            for place, value in zip(places[at:end], values[at:end], strict=True):
+                row[place - begin] = value
+            rows.append((number, row))
+            at = end
         return rows

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 KVM_VM_LINK = "anon_inode:kvm-vm"
 KVM_VCPU_LINK = "anon_inode:kvm-vcpu:"
@@ -17,6 +18,7 @@ KVM_VCPU_LINK = "anon_inode:kvm-vcpu:"
 _MAX_COMMAND_LINE_BYTES = 1 << 20
 # proc(5): the fields after the command's closing parenthesis begin with the third.
 _START_TIME_FIELD = 22 - 3
+_RESIDENT_FIELD = 24 - 3
 _FLAGS_FIELD = 9 - 3
 _PF_KTHREAD = 0x00200000
 _INIT = 1
@@ -36,6 +38,18 @@ class KvmDescriptors:
 
     vms: int
     vcpus: int
+
+
+class Running(NamedTuple):
+    """A process.
+
+    Attributes:
+        start_ticks: when it started, in clock ticks since boot.
+        resident_bytes: memory that it occupies.
+    """
+
+    start_ticks: int
+    resident_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +83,13 @@ class Procfs:
             if entry.name.isdecimal():
                 yield int(entry.name)
 
-    def start_ticks(self, pid: int) -> int | None:
-        """When a process started, in clock ticks since boot; None if there is none."""
+    def running(self, pid: int) -> Running | None:
+        """A process as it is now; None if there is none."""
         fields = self._stat(pid)
-        return int(fields[_START_TIME_FIELD]) if fields else None
+        if not fields:
+            return None
+        resident = int(fields[_RESIDENT_FIELD]) * self.page_size
+        return Running(int(fields[_START_TIME_FIELD]), resident)
 
     def is_kernel_thread(self, pid: int) -> bool:
         """Whether it has no user space at all."""
@@ -124,11 +141,6 @@ class Procfs:
             if descriptors.vms:
                 found[pid] = descriptors
         return KvmProcesses(found, is_complete)
-
-    def resident_bytes(self, pid: int) -> int | None:
-        """The memory that a process occupies; None if it is gone."""
-        data = content(f"{self.root}/{pid}/statm", _MAX_STAT_BYTES)
-        return int(data.split()[1]) * self.page_size if data else None
 
     def cpu_flags(self) -> frozenset[str]:
         """The feature flags of the first processor."""

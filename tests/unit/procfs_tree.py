@@ -47,9 +47,9 @@ class ProcfsTree:
             (place / "fd" / str(fd)).symlink_to(target)
         command_line = "".join(f"{argument}\0" for argument in arguments)
         (place / "cmdline").write_bytes(command_line.encode(errors="surrogateescape"))
-        fields = ["S", 1, pid, pid, 0, -1, flags, *[0] * 12, start_ticks, *[0] * 30]
+        fields = ["S", 1, pid, pid, 0, -1, flags, *[0] * 12]
+        fields += [start_ticks, 0, resident_pages, *[0] * 28]
         (place / "stat").write_text(f"{pid} ({name}) {' '.join(map(str, fields))}\n")
-        (place / "statm").write_text(f"{resident_pages * 2} {resident_pages} 100 1 0 1 0\n")
 
     def end(self, pid: int) -> None:
         """Remove a process; one that is not there is no error."""

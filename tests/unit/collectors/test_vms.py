@@ -3,9 +3,7 @@
 
 import os
 
-import psutil
-import pytest
-
+from kvmexporter.collector import Cycle
 from kvmexporter.collectors.vms import (
     INFO,
     MEMORY_MAX,
@@ -16,7 +14,6 @@ from kvmexporter.collectors.vms import (
 )
 from kvmexporter.model.metrics import Sample
 from kvmexporter.model.vm import Vm, VmId
-from kvmexporter.sources.procfs import Procfs
 from tests.unit.host import Host
 from tests.unit.procfs_tree import NO_REAL_PID
 
@@ -55,28 +52,14 @@ def test_what_is_not_known_is_left_out(host: Host) -> None:
     assert series(host, VmSample(none_yet, None))[VCPUS.name] == [Sample(("pid-10",), 0)]
 
 
-def test_resident_memory_is_the_process_s(host: Host) -> None:
-    """Of a real process: this one."""
-    pid = os.getpid()
-    ticks = Procfs().start_ticks(pid)
-    assert ticks
-    host.tree.process(pid, ["kvmtool"], start_ticks=ticks)
-    resident = psutil.Process(pid).memory_info().rss
-    host.tree.process(pid, ["kvmtool"], resident_pages=resident // os.sysconf("SC_PAGESIZE"))
-    (sample,) = VmsCollector(host.sources()).sample(host.cycle())
-    assert sample.resident_bytes == pytest.approx(resident, rel=0.1)
-
-
-def test_a_process_that_has_just_ended(host: Host) -> None:
-    """Its memory is not known any more; that is no error."""
+def test_resident_memory_is_that_of_each_sampling(host: Host) -> None:
+    """As it is when a sampling begins; of a process that ends meanwhile it stays that."""
+    page = os.sysconf("SC_PAGESIZE")
     host.tree.process(NO_REAL_PID, ["kvmtool"])
-    (host.tree.root / str(NO_REAL_PID) / "statm").unlink()
-    (sample,) = VmsCollector(host.sources()).sample(host.cycle())
-    assert (sample.vm.id.pid, sample.resident_bytes) == (NO_REAL_PID, None)
-
-
-def test_resident_memory_is_read_from_the_procfs_it_was_given(host: Host) -> None:
-    """Roots are arguments."""
-    host.tree.process(NO_REAL_PID, ["kvmtool"], resident_pages=1009)
-    (sample,) = VmsCollector(host.sources()).sample(host.cycle())
-    assert sample.resident_bytes == 1009 * os.sysconf("SC_PAGESIZE")
+    sources = host.sources()
+    for pages in (1009, 1013):
+        host.tree.process(NO_REAL_PID, ["kvmtool"], resident_pages=pages)
+        cycle = Cycle(sources)
+        host.tree.end(NO_REAL_PID)
+        (sample,) = VmsCollector(sources).sample(cycle)
+        assert (sample.vm.id.pid, sample.resident_bytes) == (NO_REAL_PID, pages * page)

@@ -19,9 +19,9 @@ def test_this_process_and_host() -> None:
     process = memory.process(os.getpid())
     assert process
     resident = sum(process.kinds[kind] for kind in ("anonymous", "file", "shared"))
-    elsewhere = procfs.resident_bytes(os.getpid())
+    elsewhere = procfs.running(os.getpid())
     assert elsewhere
-    assert resident == pytest.approx(elsewhere, rel=0.1)
+    assert resident == pytest.approx(elsewhere.resident_bytes, rel=0.1)
     host = memory.host()
     assert host.total == pytest.approx(os.sysconf("SC_PHYS_PAGES") * procfs.page_size, rel=0.01)
     assert 0 < host.available < host.total

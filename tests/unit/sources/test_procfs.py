@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses, Procfs
+from kvmexporter.sources.procfs import KvmDescriptors, KvmProcesses, Procfs, Running
 from tests.unit.procfs_tree import ProcfsTree
 
 
@@ -25,13 +26,13 @@ def test_pids(tree: ProcfsTree) -> None:
 )
 def test_start(tree: ProcfsTree, name: str) -> None:
     """The start is found whatever the process calls itself."""
-    tree.process(7, start_ticks=123_457, name=name)
-    assert tree.procfs.start_ticks(7) == 123_457
+    tree.process(7, start_ticks=123_457, name=name, resident_pages=1009)
+    assert tree.procfs.running(7) == Running(123_457, 1009 * tree.procfs.page_size)
 
 
 def test_nobody(tree: ProcfsTree) -> None:
     """A process that is gone has nothing, and is no error."""
-    assert tree.procfs.start_ticks(7) is None
+    assert tree.procfs.running(7) is None
     assert tree.procfs.command_line(7) == ()
     assert tree.procfs.kvm_descriptors(7) == KvmDescriptors(0, 0)
     assert not tree.procfs.is_kernel_thread(7)
@@ -141,7 +142,11 @@ def test_the_real_one() -> None:
     procfs = Procfs()
     pid = os.getpid()
     assert pid in set(procfs.pids())
-    assert (procfs.start_ticks(pid) or 0) > 0
+    running = procfs.running(pid)
+    assert running
+    assert running.start_ticks > 0
+    resident = psutil.Process(pid).memory_info().rss
+    assert running.resident_bytes == pytest.approx(resident, rel=0.1)
     assert len(procfs.command_line(pid)) > 0
     assert procfs.kvm_descriptors(pid) == KvmDescriptors(0, 0)
     assert not procfs.is_kernel_thread(pid)
