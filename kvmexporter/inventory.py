@@ -127,6 +127,8 @@ class Inventory:
                 for vm in self._known.values()
                 if vm.id in self._described
             }
+            for pid in self._resident.keys() - self._known.keys():  # it ended while it was met
+                self._resident.pop(pid, None)
             self._sees_all = processes.is_complete
             self._named = None
             self._forget_the_dead({vm.id for vm in found.values()})
