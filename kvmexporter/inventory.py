@@ -61,7 +61,7 @@ class Inventory:
         self._versions: dict[VmId, str] = {}
         self._described: dict[VmId, _Described] = {}
         self._met_since_scan: dict[VmId, int] = {}
-        self._resident: dict[int, int] = {}
+        self._resident: dict[VmId, int] = {}
         self._named: tuple[Vm, ...] | None = None
         self._sees_all = True
 
@@ -90,7 +90,7 @@ class Inventory:
 
     def resident_bytes(self, identity: VmId) -> int | None:
         """The memory that a VM's process occupied when it was last seen alive; None if unknown."""
-        return self._resident.get(identity.pid)
+        return self._resident.get(identity)
 
     def learn_version(self, identity: VmId, version: str) -> None:
         """Keep which release a VM's VMM says that it is."""
@@ -127,8 +127,8 @@ class Inventory:
                 for vm in self._known.values()
                 if vm.id in self._described
             }
-            for pid in self._resident.keys() - self._known.keys():  # it ended while it was met
-                self._resident.pop(pid, None)
+            for gone in self._resident.keys() - {vm.id for vm in self._known.values()}:
+                self._resident.pop(gone, None)
             self._sees_all = processes.is_complete
             self._named = None
             self._forget_the_dead({vm.id for vm in found.values()})
@@ -197,15 +197,16 @@ class Inventory:
         for pid, vm in list(self._known.items()):
             if vm.id not in alive and self._start_ns(pid) != vm.id.start_ns:
                 del self._known[pid]
-                self._resident.pop(pid, None)
+                self._resident.pop(vm.id, None)
                 self._named = None
 
     def _start_ns(self, pid: int) -> int | None:
         running = self._procfs.running(pid)
         if running is None:
             return None
-        self._resident[pid] = running.resident_bytes
-        return ticks_to_ns(running.start_ticks, self._procfs.ticks_per_second)
+        start_ns = ticks_to_ns(running.start_ticks, self._procfs.ticks_per_second)
+        self._resident[VmId(start_ns, pid)] = running.resident_bytes
+        return start_ns
 
     def _look_at(self, pid: int, descriptors: KvmDescriptors | None) -> Vm | None:
         start_ns = self._start_ns(pid)

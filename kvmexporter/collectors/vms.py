@@ -2,8 +2,7 @@
 """Which VMs run here.
 
 Reads /proc: a start time per VM at each scrape, and every process's descriptors in a
-background scan. The version is what the VM's
-monitor said at the last visit (QMP query-version).
+background scan. The version is what the VM's monitor said at the last visit (QMP query-version).
 """
 
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ from tests.bench.processes import cpu_seconds, resident_bytes
 from tests.guest import BareMetalGuest
 
 OPERATION = "pit_write"
-# More than a second: where sched_clock() counts in ticks, so does the account of processor time.
+# More than a second: what the kernel accounts to a thread that runs may move in ticks of 4 ms.
 _COUNT = 200_000
 _REST_SECONDS = 1.0
 

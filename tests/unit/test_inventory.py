@@ -238,6 +238,23 @@ def test_a_process_that_shows_the_same_is_described_once(tree: ProcfsTree) -> No
     assert names(inventory) == ["db"]
 
 
+def test_the_memory_of_a_vm_s_process(tree: ProcfsTree) -> None:
+    """As it was seen last; unknown of one that is gone, or that never was, also by its number."""
+    page = tree.procfs.page_size
+    tree.process(10, [QEMU, "-name", "old"], start_ticks=100, resident_pages=1009)
+    inventory = refreshed(tree)
+    (old,) = inventory.vms()
+    assert inventory.resident_bytes(old.id) == 1009 * page
+    tree.process(10, [QEMU, "-name", "new"], start_ticks=200, resident_pages=1013)
+    inventory.refresh()
+    (new,) = inventory.vms()
+    assert inventory.resident_bytes(old.id) is None
+    assert inventory.resident_bytes(new.id) == 1013 * page
+    tree.end(10)
+    assert inventory.vms() == ()
+    assert inventory.resident_bytes(new.id) is None
+
+
 def test_what_a_monitor_said_of_its_release(tree: ProcfsTree) -> None:
     """It stays with the VM, and is no other's that has its number later."""
     tree.process(10, [QEMU, "-name", "web"], start_ticks=100)
