@@ -86,7 +86,8 @@ kvm: tools ## Tests on this host's KVM, with the bare-metal guest
 
 # A whole KVM host, booted in software. Its emulated processor now and then loses a guest (see
 # tests/lab/guests.py): a test whose guest is gone is run again, and the summary says so; one
-# whose assertion fails is not.
+# whose assertion fails is not. A host that goes down without a word of its kernel is booted again.
+LAB_BOOT := $(BIN)/python -m tests.lab.boot --boots 2
 LAB_TEST := $(BIN)/pytest tests/lab -p no:cacheprovider --durations=12 \
 	--reruns 2 --only-rerun GuestError --only-rerun EmulatorError
 
@@ -99,7 +100,7 @@ lab: tools ## Tests on a KVM host booted in software, KERNEL="6.1 6.12" or newes
 	@$(MAKE) --no-print-directory -j2 -Otarget $(KERNEL:%=lab-on-%)
 
 lab-on-%: tools
-	@$(BIN)/python -m tests.lab.boot --kernel $* -- $(LAB_TEST)
+	@$(LAB_BOOT) --kernel $* -- $(LAB_TEST)
 
 .PHONY: lab-long
 lab-long: tools ## The tests that take minutes, too: balloons, hot-plug, a host that runs on its TSC
@@ -108,11 +109,11 @@ lab-long: tools ## The tests that take minutes, too: balloons, hot-plug, a host 
 
 .PHONY: lab-long-on-hpet lab-long-on-tsc
 lab-long-on-hpet: tools
-	@$(BIN)/python -m tests.lab.boot --kernel 6.12 --timeout 3000 --results lab-results/long \
+	@$(LAB_BOOT) --kernel 6.12 --timeout 3000 --results lab-results/long \
 	    -- $(LAB_TEST) tests/kvm/test_io_paths.py
 
 lab-long-on-tsc: tools
-	@$(BIN)/python -m tests.lab.boot --kernel 6.12 --tsc reliable --results lab-results/tsc \
+	@$(LAB_BOOT) --kernel 6.12 --tsc reliable --results lab-results/tsc \
 	    -- $(LAB_TEST)
 
 .PHONY: soak

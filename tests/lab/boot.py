@@ -10,13 +10,17 @@ results directory (`$KVMEXPORTER_LAB_RESULTS`, `lab-results/<kernel>` unless tol
 
     output.log    what the command wrote, also copied to standard output
     console.log   the kernel's console
+    emulator.log  what the emulator had to say of its processors: their resets, a triple fault
 
-The exit code is the command's; 124 when the time ran out, 125 when the host did not come to the
-point of running it.
+The exit code is the command's; 124 when the time ran out, 125 when the host went down before the
+command had ended.  With `--boots 2` a host that went down without a word of its kernel is booted
+once more, and the command begins anew: a kernel that finds something wrong says so first, so that
+went wrong in the emulator.
 """
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -37,6 +41,11 @@ from tests.lab.vmlinux import vmlinux
 _TREE = Path(__file__).resolve().parents[2]
 TIMED_OUT = 124
 NOT_BOOTED = 125
+
+# What Linux writes at a level that reaches the console when it is the one who fails.
+_LAST_WORDS = re.compile(
+    r"panic|BUG:|Oops|\bfault\b|invalid opcode|stall|WARNING:|Call Trace|Out of memory|reboot:"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class Boot:
             "-append", " ".join(append),
             "-chardev", f"file,id=console,path={self.results}/console.log",
             "-serial", "chardev:console",
+            "-d", "cpu_reset,guest_errors", "-D", f"{self.results}/emulator.log",
             "-device", "virtio-serial-pci",
             "-chardev", "file,id=output,path=/dev/stdout",
             "-device", "virtserialport,chardev=output,name=kvmexporter.output",
@@ -136,14 +146,47 @@ def _copy(source: BinaryIO, log: Path) -> None:
             sys.stdout.buffer.flush()
 
 
-def run(boot: Boot, command: list[str], timeout: float) -> int:
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def fell_silently(console: str) -> bool:
+    """Return whether a host that went down left nothing on its console that says why."""
+    return _LAST_WORDS.search(console) is None
+
+
+def _why(boot: Boot, status: int) -> str:
+    """Return what is known of a host that went down: its console, its emulator."""
+    console = _read(boot.results / "console.log").splitlines()[-40:]
+    emulator = _read(boot.results / "emulator.log").splitlines()
+    # Each reset, of which the start has some, comes with the registers: "RAX=…", "ES =…".
+    said = [line for line in emulator if not re.match(r"[A-Z]\w+ *=|CPU Reset", line)]
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with {status}"
+    return "\n".join([
+        f"the emulator ended {how} and said", *(f"  {line}" for line in said[-10:]),
+        "and the console's last lines are", *(f"  {line}" for line in console),
+    ])  # fmt: skip
+
+
+def run(boot: Boot, command: list[str], timeout: float, boots: int = 1) -> int:
     """Boot, run, power off; return the command's exit code, or one of this module's own.
 
     Args:
         boot: what to boot.
         command: program and arguments, looked up in this environment's PATH.
-        timeout: seconds for everything.
+        timeout: seconds for everything, of each boot.
+        boots: how often to boot it at most, where it goes down silently.
     """
+    for left in reversed(range(boots)):
+        code = _run_once(boot, command, timeout)
+        silent = code == NOT_BOOTED and fell_silently(_read(boot.results / "console.log"))
+        if not (silent and left):
+            break
+        print("lab: not a word of the kernel; booting once more", file=sys.stderr, flush=True)
+    return code
+
+
+def _run_once(boot: Boot, command: list[str], timeout: float) -> int:
     _prepare(boot, command, timeout)
     begun = time.monotonic()
     with subprocess.Popen(boot.qemu(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as machine:
@@ -161,15 +204,18 @@ def run(boot: Boot, command: list[str], timeout: float) -> int:
             machine.kill()
         copier.join(10)
     code_file = boot.results / "exit-code"
-    code = int(code_file.read_text()) if code_file.exists() else None
     seconds = time.monotonic() - begun
-    if code is not None:
+    if code_file.exists():
+        code = int(code_file.read_text())
         print(f"lab: {boot.kernel.release}: exit code {code} after {seconds:.0f} s", flush=True)
         return code
-    console = (boot.results / "console.log").read_text(errors="replace").splitlines()[-40:]
-    what = f"no end after {timeout:.0f} s" if timed_out else "the host went down by itself"
-    print(f"lab: {boot.kernel.release}: {what}; the console's last lines:", file=sys.stderr)
-    print("\n".join(f"  {line}" for line in console), file=sys.stderr, flush=True)
+    what = "no end" if timed_out else "the host went down by itself"
+    print(
+        f"lab: {boot.kernel.release}: {what} after {seconds:.0f} s; "
+        + _why(boot, machine.returncode),
+        file=sys.stderr,
+        flush=True,
+    )
     return TIMED_OUT if timed_out else NOT_BOOTED
 
 
@@ -192,6 +238,10 @@ def main() -> None:
         help="a port of this machine's that leads to one of the host's; may be repeated",
     )  # fmt: skip
     parser.add_argument("--timeout", type=float, default=1200, metavar="SECONDS")
+    parser.add_argument(
+        "--boots", type=int, default=1, metavar="N",
+        help="how often to boot it at most, where it goes down silently (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--results", type=Path, help="default: lab-results/<kernel>")
     parser.add_argument(
         "--prepare", action="store_true", help="only fetch and build what booting takes"
@@ -212,7 +262,7 @@ def main() -> None:
         return
     if not args.command:
         parser.error("nothing to run inside")
-    sys.exit(run(boot, args.command, args.timeout))
+    sys.exit(run(boot, args.command, args.timeout, args.boots))
 
 
 if __name__ == "__main__":
