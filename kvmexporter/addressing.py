@@ -11,27 +11,27 @@ monitor does not answer, gets the well-known legacy addresses.
 
 import asyncio
 import logging
-import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - a class, named like one
 
-from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
 from kvmexporter.errors import KvmExporterError
 from kvmexporter.inventory import Inventory
 from kvmexporter.model.io import IoTarget
 from kvmexporter.model.legacy import legacy_windows
-from kvmexporter.model.regiontable import Slots, entries
+from kvmexporter.model.regiontable import entries
 from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.rounds import Conversation, Rounds
 from kvmexporter.sources.qemu import QemuFacts, Visitor
 from kvmexporter.sources.qemu_devices import Unsettled
 from kvmexporter.sources.qmp import DomainMonitor, Door
 from kvmexporter.sources.regions import RegionTables
+from kvmexporter.visits import Pace, VisitedVm
 
 _log = logging.getLogger(__name__)
 
@@ -39,22 +39,11 @@ _log = logging.getLogger(__name__)
 _DEADLINE_SECONDS = 20.0
 _SLOW_SECONDS = 5.0
 _AT_ONCE = 8
-_SOON_SECONDS = 1.0
-_REFRESH_SECONDS = 60.0
-# A balloon at rest, and one that is on its way.
-_GLANCE_SECONDS = 15.0
-_MOVING_SECONDS = 5.0
-_MOVING_FOR_SECONDS = 60.0
-_GLANCE_WEIGHT = 0.15  # of a visit
-_MAX_SHARE = 0.0075  # of a processor, for looking again at what most likely is as it was
-_MAX_BACKOFF_SECONDS = 300.0
-_MAX_DOUBLINGS = 16
 _GIVEN_UP_AFTER = 3
 _LOOK_SECONDS, _LOOK_SECONDS_EACH = 5.0, 0.03  # whichever is longer, for all VMs
 _UNKNOWN_SECONDS = 5.0
 _LOOKS_AT_ONCE = 128
 _SECONDS_EACH = 0.001  # between two times that all VMs are gone through
-_MANY_UNKNOWN = 100
 
 Visit = Callable[[Door, float], Awaitable[QemuFacts]]
 Glance = Callable[[Door, float, QemuFacts], Awaitable[QemuFacts]]
@@ -79,22 +68,6 @@ class VmAddressing:
     visited: float | None
     trouble: str
     glanced: float | None = None
-
-
-@dataclass(slots=True)
-class _State:
-    vm: Vm
-    slots: Slots = field(default_factory=lambda: Slots(IO_SLOTS, KICK_SLOTS))
-    facts: QemuFacts | None = None
-    visited: float | None = None
-    glanced: float | None = None
-    trouble: str = ""
-    due: float = 0.0
-    noted: float = math.inf
-    failures: int = 0
-    slow: bool = False
-    busy: bool = False
-    unknown: int = 0
 
 
 class Addressing:
@@ -131,16 +104,16 @@ class Addressing:
         self._procfs = procfs
         visitor = Visitor()
         self._visit = visit or visitor.visit
-        self._glance_seconds = glance_seconds
         self._glance = glance or visitor.glance
         self._monotonic = monotonic
         self._through_libvirt = through_libvirt
         self._lock = threading.Lock()
-        self._states: dict[VmId, _State] = {}
-        self._looked_at_unknown = self._looked_at_vms = self._went_through = 0.0
+        self._pace = Pace(glance_seconds)
+        self._states: dict[VmId, VisitedVm] = {}
+        self._looked_at_unknown = 0.0
+        self._looked_at_vms = 0.0
+        self._went_through = 0.0
         self._turn = 0
-        self._asked = 0.0  # visits, a glance being a small part of one
-        self._stretch = 1.0
         # Those that did not answer last time, or slowly, queue up behind one another only.
         self._lanes = {late: asyncio.Semaphore(_AT_ONCE) for late in (False, True)}
         self._rounds = Rounds("addressing", self._conversations)
@@ -181,7 +154,7 @@ class Addressing:
         deadline = self._monotonic() + timeout
         while self._monotonic() < deadline:
             with self._lock:
-                waiting = [s for s in self._states.values() if s.due == 0.0 or s.busy]
+                waiting = any(state.waits for state in self._states.values())
                 known = len(self._states)
             if not waiting and known >= len(self._inventory.vms()):
                 return
@@ -197,17 +170,18 @@ class Addressing:
         self._went_through = now
         for state in self._due(now):
             state.busy = True
-            self._asked += 1
+            self._pace.visits()
             yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
         for state in self._moving(now):
             state.busy = True
-            self._asked += _GLANCE_WEIGHT
+            self._pace.glances()
             yield self._look_again(state, self._lanes[state.slow])
 
-    def _due(self, now: float) -> list[_State]:
+    def _due(self, now: float) -> list[VisitedVm]:
         """The VMs to visit now; those that are gone are forgotten."""
         pause = max(_LOOK_SECONDS, len(self._states) * _LOOK_SECONDS_EACH)
-        if look := now - self._looked_at_vms >= pause:
+        look = now - self._looked_at_vms >= pause
+        if look:
             self._looked_at_vms = now
         vms = {vm.id: vm for vm in self._inventory.vms(look=look)}
         with self._lock:
@@ -219,21 +193,18 @@ class Addressing:
                 if identity in self._states:
                     self._states[identity].vm = vm
                     continue
-                self._states[identity] = _State(vm)
+                self._states[identity] = VisitedVm(vm)
                 if self._tables:
                     self._tables.add(identity.pid)
             self._hurry_where_unknown(now)
-            self._stretch = self._stretched()
+            self._pace.adapt(len(self._states))
+            interval = self._pace.interval_seconds
             moved = self._moved(now)
             return [
                 state
                 for identity, state in self._states.items()
-                if not state.busy and (now >= self._visit_due(state) or identity in moved)
+                if not state.busy and (now >= state.due(interval) or identity in moved)
             ]
-
-    def _visit_due(self, state: _State) -> float:
-        """When a VM is to be visited: after the interval as it is by then, or for a reason."""
-        return min(state.due, math.inf if state.failures else state.noted + self.interval_seconds)
 
     def _moved(self, now: float) -> set[VmId]:
         """VMs whose guests moved their devices; they take turns to be looked at."""
@@ -245,44 +216,22 @@ class Addressing:
         return {
             identity
             for identity, state in islice(self._states.items(), first, first + _LOOKS_AT_ONCE)
-            if state.facts is not None
-            and not state.failures
-            and now - (state.visited or 0.0) >= _SOON_SECONDS
-            and not self._tables.is_confirmed(identity.pid)
+            if not (state.rests(now) or self._tables.is_confirmed(identity.pid))
         }
 
-    def _moving(self, now: float) -> list[_State]:
+    def _moving(self, now: float) -> list[VisitedVm]:
         """The VMs to ask now for what moves."""
         with self._lock:
             return [
                 state
                 for state in self._states.values()
-                if not (state.busy or state.failures) and now >= self._glance_due(state)
+                if not state.busy and now >= self._pace.glance_due(state)
             ]
-
-    def _glance_due(self, state: _State) -> float:
-        """When a VM is to be asked for what moves; never without a balloon."""
-        balloon = state.facts.balloon if state.facts else None
-        if balloon is None or state.glanced is None:
-            return math.inf
-        since = balloon.history.short_since
-        seconds = self._glance_seconds or _GLANCE_SECONDS * self._stretch
-        if since is not None and balloon.history.seen - since < _MOVING_FOR_SECONDS:
-            seconds = min(_MOVING_SECONDS, seconds)
-        return state.glanced + seconds
 
     @property
     def interval_seconds(self) -> float:
         """How long after a visit each VM is visited again; those that do not answer, later."""
-        return _REFRESH_SECONDS * self._stretch
-
-    def _stretched(self) -> float:
-        """How much longer than wanted to wait between visits, for them to cost no more."""
-        if not self._asked:
-            return 1.0
-        seconds_each = time.thread_time() / self._asked  # this thread does nothing else
-        a_second = 1 / _REFRESH_SECONDS + _GLANCE_WEIGHT / _GLANCE_SECONDS
-        return max(1.0, len(self._states) * seconds_each * a_second / _MAX_SHARE)
+        return self._pace.interval_seconds
 
     def _hurry_where_unknown(self, now: float) -> None:
         """Visit soon those whose guests touch many addresses that nobody knows."""
@@ -291,92 +240,78 @@ class Addressing:
         self._looked_at_unknown = now
         by_pid = self._tables.unknown_addresses()
         for identity, state in self._states.items():
-            unknown = sum(by_pid.get(identity.pid, {}).values())
-            if unknown > state.unknown + _MANY_UNKNOWN and not state.failures:
-                state.due = min(state.due, now)
-            state.unknown = unknown
+            state.touched_unknown(sum(by_pid.get(identity.pid, {}).values()), now)
 
-    async def _refresh(self, state: _State, at_once: asyncio.Semaphore) -> None:
-        """Visit one VM and write what came of it."""
+    @asynccontextmanager
+    async def _turn_of(self, state: VisitedVm, at_once: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for its turn and have it; whatever goes wrong is its own trouble."""
         try:
             async with at_once:
-                pid = state.vm.id.pid
-                epoch = self._tables.epoch(pid) if self._tables else None
-                facts, trouble = None, ""
-                if self._can_be_asked(state.vm):
-                    begun = self._monotonic()
-                    try:
-                        facts = await self._visit(await self._door(state.vm), _DEADLINE_SECONDS)
-                        state.slow = self._monotonic() - begun > _SLOW_SECONDS
-                    except Unsettled:  # a guest that boots; it will come to rest
-                        state.due, state.noted = self._monotonic() + _SOON_SECONDS, math.inf
-                        return
-                    except KvmExporterError as err:
-                        trouble = str(err)
-                with self._lock:
-                    if state.vm.id not in self._states:
-                        return
-                    self._note(state, facts, trouble)
-                    if not (self._tables and epoch):
-                        return
-                    if facts:
-                        self._tables.write(pid, entries(facts.windows, state.slots), epoch)
-                    elif not state.facts and self._is_mute(state):
-                        self._tables.write(pid, entries(legacy_windows(), state.slots), epoch)
+                yield
         except Exception as err:  # noqa: BLE001 - one VM must not cost the others
             _log.exception("visiting a VM failed", extra={"vm": state.vm.name})
-            state.trouble = f"visiting it failed: {type(err).__name__}"
-            state.failures += 1
-            state.due = self._monotonic() + _MAX_BACKOFF_SECONDS
+            trouble = f"visiting it failed: {type(err).__name__}"
+            state.failed(trouble, self._monotonic(), for_long=True)
         finally:
             state.busy = False
 
-    async def _look_again(self, state: _State, at_once: asyncio.Semaphore) -> None:
-        """Ask one VM for what moves; what is known of its addresses stays."""
-        try:
-            async with at_once:
-                if state.facts is None or not self._can_be_asked(state.vm):
-                    return
-                facts, trouble = None, ""
+    async def _refresh(self, state: VisitedVm, at_once: asyncio.Semaphore) -> None:
+        """Visit one VM and write what came of it."""
+        async with self._turn_of(state, at_once):
+            pid = state.vm.id.pid
+            epoch = self._tables.epoch(pid) if self._tables else None
+            facts, trouble = None, ""
+            if self._can_be_asked(state.vm):
+                begun = self._monotonic()
                 try:
-                    door = await self._door(state.vm)
-                    facts = await self._glance(door, _DEADLINE_SECONDS, state.facts)
+                    facts = await self._visit(await self._door(state.vm), _DEADLINE_SECONDS)
+                    state.slow = self._monotonic() - begun > _SLOW_SECONDS
+                except Unsettled:  # a guest that boots; it will come to rest
+                    state.boots(self._monotonic())
+                    return
                 except KvmExporterError as err:
                     trouble = str(err)
-                with self._lock:
-                    if facts:
-                        state.glanced = self._monotonic()
-                        state.facts = facts.after(state.facts, state.glanced)
-                    elif state.vm.id in self._states:
-                        self._note(state, None, trouble)
-        except Exception as err:  # noqa: BLE001 - one VM must not cost the others
-            _log.exception("looking at a VM again failed", extra={"vm": state.vm.name})
-            state.trouble = f"looking at it again failed: {type(err).__name__}"
-            state.failures += 1
-            state.due = self._monotonic() + _MAX_BACKOFF_SECONDS
-        finally:
-            state.busy = False
+            with self._lock:
+                if state.vm.id not in self._states:
+                    return
+                if trouble:
+                    self._leave(state, trouble)
+                else:
+                    state.came(facts, self._monotonic())
+                if facts:
+                    self._inventory.learn_version(state.vm.id, facts.version)
+                if not (self._tables and epoch):
+                    return
+                if facts:
+                    self._tables.write(pid, entries(facts.windows, state.slots), epoch)
+                elif not state.facts and self._is_mute(state):
+                    self._tables.write(pid, entries(legacy_windows(), state.slots), epoch)
 
-    def _is_mute(self, state: _State) -> bool:
+    async def _look_again(self, state: VisitedVm, at_once: asyncio.Semaphore) -> None:
+        """Ask one VM for what moves; what is known of its addresses stays."""
+        async with self._turn_of(state, at_once):
+            if state.facts is None or not self._can_be_asked(state.vm):
+                return
+            try:
+                door = await self._door(state.vm)
+                facts = await self._glance(door, _DEADLINE_SECONDS, state.facts)
+            except KvmExporterError as err:
+                with self._lock:
+                    if state.vm.id in self._states:
+                        self._leave(state, str(err))
+                return
+            with self._lock:
+                state.came_again(facts, self._monotonic())
+
+    def _leave(self, state: VisitedVm, trouble: str) -> None:
+        """Leave alone one that cannot be asked, and say why once."""
+        if trouble != state.trouble:
+            _log.warning("VM not visited", extra={"vm": state.vm.name, "reason": trouble})
+        state.failed(trouble, self._monotonic())
+
+    def _is_mute(self, state: VisitedVm) -> bool:
         """Whether nobody will say what a VM has: then the legacy addresses have to do."""
         return not self._can_be_asked(state.vm) or state.failures >= _GIVEN_UP_AFTER
-
-    def _note(self, state: _State, facts: QemuFacts | None, trouble: str) -> None:
-        now = self._monotonic()
-        if trouble and trouble != state.trouble:
-            _log.warning("VM not visited", extra={"vm": state.vm.name, "reason": trouble})
-        state.trouble = trouble
-        if trouble:
-            state.failures += 1
-            doublings = min(state.failures, _MAX_DOUBLINGS)
-            state.due = now + min(_SOON_SECONDS * 2**doublings, _MAX_BACKOFF_SECONDS)
-            return
-        state.failures = 0
-        state.due, state.noted = math.inf, now
-        if facts:
-            state.facts = facts.after(state.facts, now)
-            self._inventory.learn_version(state.vm.id, facts.version)
-            state.visited = state.glanced = now
 
     def _can_be_asked(self, vm: Vm) -> bool:
         """Whether it has a door."""

@@ -14,7 +14,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import ClassVar, Self
 
 from kvmexporter.errors import Unavailable
@@ -85,12 +84,7 @@ class StepWatcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self) -> None:

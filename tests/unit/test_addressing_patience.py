@@ -79,7 +79,7 @@ def test_what_is_known_is_told_at_once(vms: Vms) -> None:
 
 def test_asking_has_its_share_of_a_processor(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it would take more, each VM is asked less often, and that is told."""
-    monkeypatch.setattr("kvmexporter.addressing._MAX_SHARE", 1e-7)
+    monkeypatch.setattr("kvmexporter.visits._MAX_SHARE", 1e-7)
     vms.add(10)
     addressing = vms.start(Visits())
     assert addressing.interval_seconds == 60.0

@@ -11,7 +11,6 @@ import selectors
 import signal
 import termios
 import tty
-from types import TracebackType
 from typing import Self
 
 _MOST_BYTES = 1024
@@ -112,10 +111,5 @@ class Keyboard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

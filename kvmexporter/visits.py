@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When each VM is to be visited: at once, soon, slowly, or less and less often.
+
+What most likely is as it was may cost a small share of a processor in all: with many VMs the
+intervals are stretched. A VM that does not answer is left alone for longer and longer.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
+from kvmexporter.model.regiontable import Slots
+from kvmexporter.model.vm import Vm
+from kvmexporter.sources.qemu import QemuFacts
+
+_SOON_SECONDS = 1.0
+_REFRESH_SECONDS = 60.0
+# A balloon at rest, and one that is on its way.
+_GLANCE_SECONDS = 15.0
+_MOVING_SECONDS = 5.0
+_MOVING_FOR_SECONDS = 60.0
+_GLANCE_WEIGHT = 0.15  # of a visit
+_MAX_SHARE = 0.0075  # of a processor
+_MAX_BACKOFF_SECONDS = 300.0
+_MAX_DOUBLINGS = 16
+_MANY_UNKNOWN = 100
+
+
+@dataclass(slots=True)
+class VisitedVm:
+    """One VM, what it said last, and when it is to be visited next.
+
+    Attributes:
+        vm: the VM.
+        slots: what the numbers in its region table stand for.
+        facts: what its VMM said last, None if it never has.
+        visited: when that was, CLOCK_MONOTONIC seconds; None if never.
+        glanced: when it was asked last for what moves from second to second (the balloon).
+        trouble: why the last visit failed, "" if it did not.
+        failures: visits that failed, one after another.
+        slow: whether it took long to answer.
+        busy: whether it is being asked.
+    """
+
+    vm: Vm
+    slots: Slots = field(default_factory=lambda: Slots(IO_SLOTS, KICK_SLOTS))
+    facts: QemuFacts | None = None
+    visited: float | None = None
+    glanced: float | None = None
+    trouble: str = ""
+    failures: int = 0
+    slow: bool = False
+    busy: bool = False
+    _due: float = 0.0
+    _noted: float = math.inf  # the interval counts from here, as it is by then
+    _unknown: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether its first visit is still to come, or one is under way."""
+        return self._due == 0.0 or self.busy
+
+    def due(self, interval: float) -> float:
+        """Return when it is to be visited, where those at rest are so often."""
+        return min(self._due, math.inf if self.failures else self._noted + interval)
+
+    def rests(self, now: float) -> bool:
+        """Return whether it was visited just now, or does not answer."""
+        return (
+            self.facts is None or self.failures > 0 or now - (self.visited or 0.0) < _SOON_SECONDS
+        )
+
+    def came(self, facts: QemuFacts | None, now: float) -> None:
+        """Take what it said, None where there is nobody to ask."""
+        self.trouble, self.failures = "", 0
+        self._due, self._noted = math.inf, now
+        if facts:
+            self.facts = facts.after(self.facts, now)
+            self.visited = self.glanced = now
+
+    def came_again(self, facts: QemuFacts, now: float) -> None:
+        """Take what it said of what moves."""
+        self.facts, self.glanced = facts.after(self.facts, now), now
+
+    def boots(self, now: float) -> None:
+        """Come again soon: its guest is not settled."""
+        self._due, self._noted = now + _SOON_SECONDS, math.inf
+
+    def failed(self, trouble: str, now: float, *, for_long: bool = False) -> None:
+        """Leave it alone, for twice as long as after the failure before or as long as may be."""
+        self.trouble = trouble
+        self.failures += 1
+        seconds = _SOON_SECONDS * 2.0 ** min(self.failures, _MAX_DOUBLINGS)
+        self._due = now + (_MAX_BACKOFF_SECONDS if for_long else min(seconds, _MAX_BACKOFF_SECONDS))
+
+    def touched_unknown(self, accesses: int, now: float) -> None:
+        """Come at once if many more accesses than before went where nobody knows a device."""
+        if accesses > self._unknown + _MANY_UNKNOWN and not self.failures:
+            self._due = min(self._due, now)
+        self._unknown = accesses
+
+
+class Pace:
+    """How often those at rest are asked, by what asking has cost this thread so far.
+
+    Args:
+        glance_seconds: how often for what moves, while nothing does; None: as often as costs
+            next to nothing.
+    """
+
+    def __init__(self, glance_seconds: float | None) -> None:
+        self._glance_seconds = glance_seconds
+        self._asked = 0.0  # visits, a glance being a small part of one
+        self._stretch = 1.0
+
+    @property
+    def interval_seconds(self) -> float:
+        """How long after a visit a VM is visited again."""
+        return _REFRESH_SECONDS * self._stretch
+
+    def visits(self) -> None:
+        """Count a visit."""
+        self._asked += 1
+
+    def glances(self) -> None:
+        """Count a look at what moves."""
+        self._asked += _GLANCE_WEIGHT
+
+    def adapt(self, vms: int) -> None:
+        """Wait longer than wanted where so many would cost more than their share."""
+        if not self._asked:
+            return
+        seconds_each = time.thread_time() / self._asked  # this thread does nothing else
+        a_second = 1 / _REFRESH_SECONDS + _GLANCE_WEIGHT / _GLANCE_SECONDS
+        self._stretch = max(1.0, vms * seconds_each * a_second / _MAX_SHARE)
+
+    def glance_due(self, state: VisitedVm) -> float:
+        """Return when a VM is to be asked for what moves; never without a balloon."""
+        balloon = state.facts.balloon if state.facts else None
+        if balloon is None or state.glanced is None or state.failures:
+            return math.inf
+        since = balloon.history.short_since
+        seconds = self._glance_seconds or _GLANCE_SECONDS * self._stretch
+        if since is not None and balloon.history.seen - since < _MOVING_FOR_SECONDS:
+            seconds = min(_MOVING_SECONDS, seconds)
+        return state.glanced + seconds
