@@ -89,11 +89,19 @@ class BpfMap:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of a hash map; each that stays in it is met exactly once."""
-        return self._batches(_MAP_LOOKUP_BATCH)
+        return ((key, value.tobytes()) for key, value in self.views())
 
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of a hash map, removing them as they are read."""
-        return self._batches(_MAP_LOOKUP_AND_DELETE_BATCH)
+        batches = self._batches(_MAP_LOOKUP_AND_DELETE_BATCH)
+        return ((key, value.tobytes()) for key, value in batches)
+
+    def views(self) -> Iterator[tuple[bytes, memoryview]]:
+        """The same as `items`, each value where it was read to: only until the next is asked for.
+
+        Of large values that are gone through once, this copies none.
+        """
+        return self._batches(_MAP_LOOKUP_BATCH)
 
     def _element(self, command: int) -> int:
         key = ctypes.addressof(self._key) if self.layout.key_size else 0
@@ -112,7 +120,7 @@ class BpfMap:
             return error
         raise KvmExporterError(f"BPF map {self.name}: {os.strerror(error)}")
 
-    def _batches(self, command: int) -> Iterator[tuple[bytes, bytes]]:
+    def _batches(self, command: int) -> Iterator[tuple[bytes, memoryview]]:
         key_size, value_size = self.layout.key_size, self.layout.value_size
         cursor_size = max(_CURSOR_BYTES, key_size)
         cursors = [ctypes.create_string_buffer(cursor_size) for _ in range(2)]
@@ -146,11 +154,11 @@ class BpfMap:
             if error not in (0, errno.ENOENT):
                 raise KvmExporterError(f"BPF map {self.name}: {os.strerror(error)}")
             (count,) = struct.unpack_from("I", attributes, 32)
-            key_bytes, value_bytes = memoryview(keys), memoryview(values)
+            key_bytes, value_bytes = memoryview(keys).cast("B"), memoryview(values).cast("B")
             for i in range(count):
                 yield (
-                    bytes(key_bytes[i * key_size : (i + 1) * key_size]),
-                    bytes(value_bytes[i * value_size : (i + 1) * value_size]),
+                    key_bytes[i * key_size : (i + 1) * key_size].tobytes(),
+                    value_bytes[i * value_size : (i + 1) * value_size],
                 )
             if error:
                 return

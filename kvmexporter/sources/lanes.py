@@ -47,7 +47,7 @@ _NONZERO = bytes.fromhex(
     "c3"  # ret
 )
 
-_Add = Callable[[int, bytes, int, int], None]
+_Add = Callable[[int, int | bytes, int, int], None]
 _Nonzero = Callable[[int, int, int, int], int]
 
 
@@ -73,7 +73,7 @@ class Lanes:
         self.words = memoryview(array("Q", bytes(count * _BYTES))) if words is None else words
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self.words))
 
-    def add(self, record: bytes, offset: int = 0) -> None:
+    def add(self, record: bytes | memoryview, offset: int = 0) -> None:
         """Add the counters of a record to these, one by one.
 
         Args:
@@ -87,11 +87,11 @@ class Lanes:
         if len(record) - offset != count * _BYTES:
             raise ValueError(f"{len(record) - offset} bytes for {count} counters")
         if add := _native_add():
-            add(self._address, record, count, offset)
+            add(self._address, _address(record), count, offset)
         else:
             self._add_as_integers(record, offset)
 
-    def _add_as_integers(self, record: bytes, offset: int) -> None:
+    def _add_as_integers(self, record: bytes | memoryview, offset: int) -> None:
         # Adding two integers adds all their lanes, as long as none overflows: it is centuries to
         # 2^64 events.
         words = self.words.cast("B")
@@ -139,13 +139,20 @@ class Rows:
         return Lanes(self._count, row)
 
 
+def _address(record: bytes | memoryview) -> int | bytes:
+    """What stands for the address of its first byte where C is called."""
+    if isinstance(record, bytes):
+        return record
+    return ctypes.addressof(ctypes.c_char.from_buffer(record))
+
+
 @cache
 def _native_add() -> _Add | None:
     address = machinecode.load(_ADD)
     if address is None:
         return None
     kind = ctypes.CFUNCTYPE(
-        None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t
+        None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t
     )
     return kind(address)
 

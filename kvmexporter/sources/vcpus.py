@@ -68,7 +68,7 @@ class _Record(NamedTuple):
     vcpu_id: int
     isa: int
     pending_cell: int
-    data: bytes
+    data: bytes | memoryview
 
     @property
     def key(self) -> tuple[int, int]:
@@ -199,7 +199,7 @@ class VcpuReader:
     def _has_settled(self, record: _Record) -> bool:
         """Whether a write waited too long to be anything but the kernel's."""
         now = self._monotonic()
-        counted = record.data[self.layout.offset :]
+        counted = bytes(record.data[self.layout.offset :])
         state, since = self._pending.setdefault(record.key, (counted, now))
         if state != counted:
             self._pending[record.key] = counted, now
@@ -212,10 +212,10 @@ class VcpuReader:
         if settled:
             total.words[self.layout.arrays["io"][0] + record.pending_cell - 1] += 1
 
-    def _live_items(self) -> Iterator[tuple[bytes, bytes]]:
+    def _live_items(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
         if self._near:
             yield from self._near.items()
-        yield from self._vcpus.items()
+        yield from self._vcpus.views()
 
     def _ended_items(self) -> Iterator[tuple[bytes, bytes]]:
         if self._near:
@@ -223,7 +223,7 @@ class VcpuReader:
         yield from self._retired.drain()
 
     def _parse(
-        self, items: Iterator[tuple[bytes, bytes]], tid_of: Callable[[bytes], int]
+        self, items: Iterator[tuple[bytes, bytes | memoryview]], tid_of: Callable[[bytes], int]
     ) -> Iterator[_Record]:
         head = self._head.unpack_from
         for key, value in items:

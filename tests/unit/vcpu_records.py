@@ -163,6 +163,13 @@ class MemoryMap(BpfMap):
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._content.copy().items()  # others write meanwhile
 
+    def views(self) -> Iterator[tuple[bytes, memoryview]]:
+        place = bytearray(self.layout.value_size)
+        for key, value in self.items():
+            place[:] = value  # over the one before, of which nothing may be needed any more
+            yield key, memoryview(place)
+        place[:] = b"\xff" * len(place)
+
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
         while self._content:
             yield self._content.popitem()

@@ -69,6 +69,17 @@ def test_items_gives_each_once(numbers: BpfMap, count: int) -> None:
         assert dict(items) == content
 
 
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 503])
+def test_views_are_of_the_same(numbers: BpfMap, count: int) -> None:
+    """Each holds its value until the next is asked for; it may be kept as bytes."""
+    content = fill(numbers, count)
+    seen = {}
+    for key_, view in numbers.views():
+        assert view == content[key_]
+        seen[key_] = bytes(view)
+    assert seen == content
+
+
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 503, MAX_ENTRIES])
 def test_drain_gives_each_once_and_leaves_none(numbers: BpfMap, count: int) -> None:
     """What was read is gone."""

@@ -49,6 +49,19 @@ def test_added_up(count: int) -> None:
 
 
 @pytest.mark.usefixtures("way")
+def test_a_record_where_it_was_read_to() -> None:
+    """In the middle of a buffer that the next ones are read to: its own counters alone."""
+    buffer = bytearray(pack("9Q", *range(100, 109)))
+    total = Lanes(2)
+    for _ in range(3):
+        total.add(memoryview(buffer)[24:48], 8)
+    assert list(total.words) == [3 * 104, 3 * 105]
+    assert buffer == pack("9Q", *range(100, 109))
+    with pytest.raises(ValueError, match="24 bytes for 2 counters"):
+        total.add(memoryview(buffer)[24:56], 8)
+
+
+@pytest.mark.usefixtures("way")
 def test_sums_do_not_touch_their_neighbours() -> None:
     """Up to the largest count there is."""
     total = added([_LARGEST - 5, 0, 7, 0, 0, _LARGEST - 11], [5, 0, 8, 0, 0, 11])
