@@ -22,15 +22,16 @@ from socket import socket as Socket  # noqa: N812 - a class, named like one
 
 from kvmexporter.errors import KvmExporterError
 from kvmexporter.inventory import Inventory
+from kvmexporter.model.devices import Window
 from kvmexporter.model.io import IoTarget
 from kvmexporter.model.legacy import legacy_windows
 from kvmexporter.model.regiontable import entries
 from kvmexporter.model.vm import Vm, VmId
-from kvmexporter.rounds import Conversation, Rounds
+from kvmexporter.rounds import TICK_SECONDS, Conversation, Rounds
 from kvmexporter.sources.qemu import QemuFacts, Visitor
 from kvmexporter.sources.qemu_devices import Unsettled
 from kvmexporter.sources.qmp import DomainMonitor, Door
-from kvmexporter.sources.regions import RegionTables
+from kvmexporter.sources.regions import Epoch, RegionTables
 from kvmexporter.visits import Pace, VisitedVm
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ _AT_ONCE = 8
 _GIVEN_UP_AFTER = 3
 _LOOK_SECONDS, _LOOK_SECONDS_EACH = 5.0, 0.03  # whichever is longer, for all VMs
 _UNKNOWN_SECONDS = 5.0
-_LOOKS_AT_ONCE = 128
+_LOOKS_AT_ONCE = 128  # a tick
 _SECONDS_EACH = 0.001  # between two times that all VMs are gone through
 
 Visit = Callable[[Door, float], Awaitable[QemuFacts]]
@@ -114,6 +115,8 @@ class Addressing:
         self._looked_at_vms = 0.0
         self._went_through = 0.0
         self._turn = 0
+        self._ticked: float | None = None  # this thread's time when a round was over
+        self._asking = 0.0  # what it has taken since, for asking
         # Those that did not answer last time, or slowly, queue up behind one another only.
         self._lanes = {late: asyncio.Semaphore(_AT_ONCE) for late in (False, True)}
         self._rounds = Rounds("addressing", self._conversations)
@@ -143,11 +146,13 @@ class Addressing:
 
     def unknown_addresses(self) -> Mapping[int, Mapping[tuple[str, int], int]]:
         """Process → (space, address) → accesses that belong to no known device: a sample."""
-        return self._tables.unknown_addresses() if self._tables else {}
+        with self._lock:
+            return self._tables.unknown_addresses() if self._tables else {}
 
     def region_entries(self) -> int:
         """Entries in the region tables of all VMs."""
-        return self._tables.entries() if self._tables else 0
+        with self._lock:
+            return self._tables.entries() if self._tables else 0
 
     def settle(self, timeout: float) -> None:
         """Wait until every VM has been visited once, at most this many seconds."""
@@ -161,24 +166,34 @@ class Addressing:
             self._rounds.pause(0.02)
 
     def _conversations(self) -> Iterator[Conversation]:
+        begun = time.thread_time()
+        self._asking += begun - (begun if self._ticked is None else self._ticked)
+        try:
+            yield from self._to_begin()
+        finally:
+            self._ticked = time.thread_time()
+
+    def _to_begin(self) -> Iterator[Conversation]:
         # A VM that was just met may not live for long; the others can wait for one another.
         for pid in self._tables.met() if self._tables else ():
             self._inventory.meet(pid)
         now = self._monotonic()
-        if now - self._went_through < len(self._states) * _SECONDS_EACH:
+        elapsed = now - self._went_through
+        if elapsed < len(self._states) * _SECONDS_EACH:
             return
         self._went_through = now
-        for state in self._due(now):
+        for state in self._due(now, elapsed):
             state.busy = True
-            self._pace.visits()
+            if self._can_be_asked(state.vm):
+                self._pace.visits()
             yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
         for state in self._moving(now):
             state.busy = True
             self._pace.glances()
             yield self._look_again(state, self._lanes[state.slow])
 
-    def _due(self, now: float) -> list[VisitedVm]:
-        """The VMs to visit now; those that are gone are forgotten."""
+    def _due(self, now: float, elapsed: float) -> list[VisitedVm]:
+        """The VMs to visit now, so long after the last; those that are gone are forgotten."""
         pause = max(_LOOK_SECONDS, len(self._states) * _LOOK_SECONDS_EACH)
         look = now - self._looked_at_vms >= pause
         if look:
@@ -197,25 +212,28 @@ class Addressing:
                 if self._tables:
                     self._tables.add(identity.pid)
             self._hurry_where_unknown(now)
-            self._pace.adapt(len(self._states))
+            can_be_asked = sum(self._can_be_asked(state.vm) for state in self._states.values())
+            self._pace.adapt(can_be_asked, self._asking)
+            self._asking = 0.0
             interval = self._pace.interval_seconds
-            moved = self._moved(now)
+            moved = self._moved(now, elapsed)
             return [
                 state
                 for identity, state in self._states.items()
                 if not state.busy and (now >= state.due(interval) or identity in moved)
             ]
 
-    def _moved(self, now: float) -> set[VmId]:
+    def _moved(self, now: float, elapsed: float) -> set[VmId]:
         """VMs whose guests moved their devices; they take turns to be looked at."""
         if self._tables is None:
             return set()
-        first, self._turn = self._turn, self._turn + _LOOKS_AT_ONCE
+        looks = _LOOKS_AT_ONCE * max(1, round(min(elapsed, _LOOK_SECONDS) / TICK_SECONDS))
+        first, self._turn = self._turn, self._turn + looks
         if self._turn >= len(self._states):
             self._turn = 0
         return {
             identity
-            for identity, state in islice(self._states.items(), first, first + _LOOKS_AT_ONCE)
+            for identity, state in islice(self._states.items(), first, first + looks)
             if not (state.rests(now) or self._tables.is_confirmed(identity.pid))
         }
 
@@ -234,13 +252,14 @@ class Addressing:
         return self._pace.interval_seconds
 
     def _hurry_where_unknown(self, now: float) -> None:
-        """Visit soon those whose guests touch many addresses that nobody knows."""
+        """Visit soon those whose guests touch many addresses that nobody knows, if they answer."""
         if self._tables is None or now - self._looked_at_unknown < _UNKNOWN_SECONDS:
             return
         self._looked_at_unknown = now
         by_pid = self._tables.unknown_addresses()
         for identity, state in self._states.items():
-            state.touched_unknown(sum(by_pid.get(identity.pid, {}).values()), now)
+            if self._can_be_asked(state.vm):
+                state.touched_unknown(sum(by_pid.get(identity.pid, {}).values()), now)
 
     @asynccontextmanager
     async def _turn_of(self, state: VisitedVm, at_once: asyncio.Semaphore) -> AsyncIterator[None]:
@@ -274,18 +293,20 @@ class Addressing:
             with self._lock:
                 if state.vm.id not in self._states:
                     return
+                before = state.trouble
                 if trouble:
                     self._leave(state, trouble)
                 else:
                     state.came(facts, self._monotonic())
                 if facts:
                     self._inventory.learn_version(state.vm.id, facts.version)
-                if not (self._tables and epoch):
+                if epoch is None:
                     return
                 if facts:
-                    self._tables.write(pid, entries(facts.windows, state.slots), epoch)
-                elif not state.facts and self._is_mute(state):
-                    self._tables.write(pid, entries(legacy_windows(), state.slots), epoch)
+                    self._write(state, facts.windows, epoch, before)
+                elif not state.facts and self._is_mute(state) and state.legacy_at != epoch:
+                    self._write(state, legacy_windows(), epoch, before)
+                    state.legacy_at = epoch
 
     async def _look_again(self, state: VisitedVm, at_once: asyncio.Semaphore) -> None:
         """Ask one VM for what moves; what is known of its addresses stays."""
@@ -302,6 +323,22 @@ class Addressing:
                 return
             with self._lock:
                 state.came_again(facts, self._monotonic())
+
+    def _write(
+        self, state: VisitedVm, windows: tuple[Window, ...], epoch: Epoch, before: str
+    ) -> None:
+        """Write a VM's table; with the map full, what did not fit is not known, and that is all."""
+        if self._tables is None:
+            return
+        try:
+            self._tables.write(state.vm.id.pid, entries(windows, state.slots), epoch)
+        except KvmExporterError as err:
+            state.trouble = str(err)
+            if state.trouble != before:
+                _log.warning(
+                    "devices of a VM not told to BPF",
+                    extra={"vm": state.vm.name, "reason": state.trouble},
+                )
 
     def _leave(self, state: VisitedVm, trouble: str) -> None:
         """Leave alone one that cannot be asked, and say why once."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 
 _log = logging.getLogger(__name__)
 
-_TICK_SECONDS = 0.25
+TICK_SECONDS = 0.25
 
 Conversation = Coroutine[None, None, None]
 
@@ -57,7 +57,7 @@ class Rounds:
                     task.add_done_callback(under_way.discard)
             except Exception:  # noqa: BLE001 - the next round may do better
                 _log.exception("looking for VMs to ask failed", extra={"rounds": self._name})
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS)
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)

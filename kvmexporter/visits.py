@@ -6,13 +6,13 @@ intervals are stretched. A VM that does not answer is left alone for longer and 
 """
 
 import math
-import time
 from dataclasses import dataclass, field
 
 from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
 from kvmexporter.model.regiontable import Slots
 from kvmexporter.model.vm import Vm
 from kvmexporter.sources.qemu import QemuFacts
+from kvmexporter.sources.regions import Epoch
 
 _SOON_SECONDS = 1.0
 _REFRESH_SECONDS = 60.0
@@ -25,6 +25,8 @@ _MAX_SHARE = 0.0075  # of a processor
 _MAX_BACKOFF_SECONDS = 300.0
 _MAX_DOUBLINGS = 16
 _MANY_UNKNOWN = 100
+_HURRY_SECONDS = 5.0  # between two visits for what nobody knows; longer while that does not help
+_REMEMBERED = 1000.0  # visits whose cost is remembered in full
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class VisitedVm:
         glanced: when it was asked last for what moves from second to second (the balloon).
         trouble: why the last visit failed, "" if it did not.
         failures: visits that failed, one after another.
+        legacy_at: where its guest was when the legacy addresses were written, None if never.
         slow: whether it took long to answer.
         busy: whether it is being asked.
     """
@@ -50,11 +53,15 @@ class VisitedVm:
     glanced: float | None = None
     trouble: str = ""
     failures: int = 0
+    legacy_at: Epoch | None = None
     slow: bool = False
     busy: bool = False
     _due: float = 0.0
     _noted: float = math.inf  # the interval counts from here, as it is by then
+    _rests_until: float = 0.0
     _unknown: int = 0
+    _hurried: float = -math.inf
+    _hurry_seconds: float = _HURRY_SECONDS
 
     @property
     def waits(self) -> bool:
@@ -66,15 +73,14 @@ class VisitedVm:
         return min(self._due, math.inf if self.failures else self._noted + interval)
 
     def rests(self, now: float) -> bool:
-        """Return whether it was visited just now, or does not answer."""
-        return (
-            self.facts is None or self.failures > 0 or now - (self.visited or 0.0) < _SOON_SECONDS
-        )
+        """Return whether it was asked just now, does not answer, or never has."""
+        return self.facts is None or self.failures > 0 or now < self._rests_until
 
     def came(self, facts: QemuFacts | None, now: float) -> None:
         """Take what it said, None where there is nobody to ask."""
         self.trouble, self.failures = "", 0
         self._due, self._noted = math.inf, now
+        self._rests_until = now + _SOON_SECONDS
         if facts:
             self.facts = facts.after(self.facts, now)
             self.visited = self.glanced = now
@@ -86,6 +92,7 @@ class VisitedVm:
     def boots(self, now: float) -> None:
         """Come again soon: its guest is not settled."""
         self._due, self._noted = now + _SOON_SECONDS, math.inf
+        self._rests_until = self._due
 
     def failed(self, trouble: str, now: float, *, for_long: bool = False) -> None:
         """Leave it alone, for twice as long as after the failure before or as long as may be."""
@@ -95,14 +102,22 @@ class VisitedVm:
         self._due = now + (_MAX_BACKOFF_SECONDS if for_long else min(seconds, _MAX_BACKOFF_SECONDS))
 
     def touched_unknown(self, accesses: int, now: float) -> None:
-        """Come at once if many more accesses than before went where nobody knows a device."""
-        if accesses > self._unknown + _MANY_UNKNOWN and not self.failures:
-            self._due = min(self._due, now)
-        self._unknown = accesses
+        """Come at once if many more accesses than before went where nobody knows a device.
+
+        Where a visit does not help, the next comes later and later: a guest can go on for ever.
+        """
+        many, self._unknown = accesses > self._unknown + _MANY_UNKNOWN, accesses
+        since = now - self._hurried
+        if not many:
+            if since >= self._hurry_seconds:
+                self._hurry_seconds = _HURRY_SECONDS
+        elif not self.failures and since >= self._hurry_seconds:
+            self._due, self._hurried = min(self._due, now), now
+            self._hurry_seconds = min(2 * self._hurry_seconds, _MAX_BACKOFF_SECONDS)
 
 
 class Pace:
-    """How often those at rest are asked, by what asking has cost this thread so far.
+    """How often those at rest are asked, by what asking costs.
 
     Args:
         glance_seconds: how often for what moves, while nothing does; None: as often as costs
@@ -112,6 +127,7 @@ class Pace:
     def __init__(self, glance_seconds: float | None) -> None:
         self._glance_seconds = glance_seconds
         self._asked = 0.0  # visits, a glance being a small part of one
+        self._seconds = 0.0  # what they took
         self._stretch = 1.0
 
     @property
@@ -127,13 +143,22 @@ class Pace:
         """Count a look at what moves."""
         self._asked += _GLANCE_WEIGHT
 
-    def adapt(self, vms: int) -> None:
-        """Wait longer than wanted where so many would cost more than their share."""
+    def adapt(self, vms: int, seconds: float) -> None:
+        """Wait longer than wanted where so many would cost more than their share.
+
+        Args:
+            vms: that can be asked.
+            seconds: of a processor that asking took since this was called last.
+        """
+        self._seconds += seconds
         if not self._asked:
             return
-        seconds_each = time.thread_time() / self._asked  # this thread does nothing else
+        seconds_each = self._seconds / self._asked
         a_second = 1 / _REFRESH_SECONDS + _GLANCE_WEIGHT / _GLANCE_SECONDS
         self._stretch = max(1.0, vms * seconds_each * a_second / _MAX_SHARE)
+        if self._asked > 2 * _REMEMBERED:
+            self._seconds /= 2
+            self._asked /= 2
 
     def glance_due(self, state: VisitedVm) -> float:
         """Return when a VM is to be asked for what moves; never without a balloon."""

@@ -30,7 +30,7 @@ SERIAL = Key(PORT, 0x3F8)
 @pytest.fixture
 def vms(tree: ProcfsTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
     """No VM yet; it is looked for new ones often."""
-    monkeypatch.setattr("kvmexporter.rounds._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("kvmexporter.rounds.TICK_SECONDS", 0.01)
     with Vms(tree, tmp_path) as made:
         yield made
 
@@ -153,7 +153,7 @@ def test_a_vm_that_never_answers_is_never_too_much(
     vms: Vms, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After thousands of failures it is tried as after ten; it is said once why."""
-    monkeypatch.setattr("kvmexporter.rounds._TICK_SECONDS", 0)
+    monkeypatch.setattr("kvmexporter.rounds.TICK_SECONDS", 0)
     vms.process(10, "-qmp", "unix:/qmp.sock")
     visits = Visits(_fail)
     addressing = vms.start(visits, Clock(step=400.0))

@@ -74,7 +74,7 @@ def vms(
     tree: ProcfsTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guest: Guest
 ) -> Iterator[Vms]:
     """One VM that has been visited, at 1000 seconds."""
-    monkeypatch.setattr("kvmexporter.rounds._TICK_SECONDS", 0.005)
+    monkeypatch.setattr("kvmexporter.rounds.TICK_SECONDS", 0.005)
     with Vms(tree, tmp_path) as made:
         made.process(10, "-qmp", "unix:/qmp.sock,server=on,wait=off")
         made.start(guest.visit, guest.clock, guest.glance)

@@ -20,7 +20,7 @@ from tests.waiting import eventually
 @pytest.fixture
 def vms(tree: ProcfsTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
     """No VM yet; it is looked for new ones often."""
-    monkeypatch.setattr("kvmexporter.rounds._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("kvmexporter.rounds.TICK_SECONDS", 0.01)
     with Vms(tree, tmp_path) as made:
         yield made
 

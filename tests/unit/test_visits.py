@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When each VM is visited: the times alone; what visits do is in `test_addressing*.py`."""
 
+import itertools
 import math
 
 import pytest
@@ -80,6 +81,35 @@ def test_at_once_when_it_touches_much_that_nobody_knows(state: VisitedVm) -> Non
     assert state.due(EVERY) == 1022.0
 
 
+def test_a_guest_that_moves_while_it_boots_again(state: VisitedVm) -> None:
+    """It is asked once a second, whatever it moves meanwhile."""
+    state.came(FACTS, 1000.0)
+    state.boots(1010.0)
+    assert state.rests(1010.9)
+    assert not state.rests(1011.0)
+
+
+def test_a_guest_that_never_ends_to_touch_what_nobody_knows(state: VisitedVm) -> None:
+    """Visits that do not help come later and later, up to five minutes; after a rest, at once."""
+    state.came(FACTS, 1000.0)
+    visits, touched = [], 0
+    for now in range(1000, 3000, 5):
+        touched += 1000
+        state.touched_unknown(touched, float(now))
+        if now >= state.due(math.inf):
+            visits.append(now)
+            state.came(FACTS, float(now))
+    waits = [after - before for before, after in itertools.pairwise(visits)]
+    assert waits == [10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
+    for now in range(3000, 3400, 5):
+        state.touched_unknown(touched, float(now))
+    state.touched_unknown(touched + 1000, 3400.0)
+    assert state.due(math.inf) == 3400.0
+    state.came(FACTS, 3400.0)
+    state.touched_unknown(touched + 2000, 3410.0)
+    assert state.due(math.inf) == 3410.0
+
+
 def test_it_rests(state: VisitedVm) -> None:
     """For a second after a visit, and while it does not answer: then moves are not followed."""
     assert state.rests(1000.0)
@@ -119,20 +149,32 @@ def test_no_balloon(state: VisitedVm) -> None:
     assert Pace(None).glance_due(state) == math.inf
 
 
-def test_the_share_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_share_of_a_processor() -> None:
     """Visits of 10 ms each, 500 VMs: 0.75 % of a processor allows one of each in 13 minutes."""
     pace = Pace(None)
-    pace.adapt(500)
+    pace.adapt(500, 0.0)
     assert pace.interval_seconds == 60.0, "nobody was asked yet"
     for _ in range(100):
         pace.visits()
-    monkeypatch.setattr("time.thread_time", lambda: 1.0)
-    pace.adapt(500)
+    pace.adapt(500, 1.0)
     a_second = 500 * 0.010 * (1 / 60 + 0.15 / 15)
     assert pace.interval_seconds == pytest.approx(60.0 * a_second / 0.0075)
-    pace.adapt(1)
+    pace.adapt(1, 0.0)
     assert pace.interval_seconds == 60.0, "never more often"
     for _ in range(1000):
         pace.glances()
-    pace.adapt(500)
+    pace.adapt(500, 0.0)
     assert pace.interval_seconds == pytest.approx(60.0 * a_second / 0.0075 / 2.5)
+
+
+def test_what_asking_cost_once_is_forgotten() -> None:
+    """VMs that answered slowly in the first hour do not slow down the next."""
+    pace = Pace(None)
+    for seconds_each in (0.1, 0.001):
+        for _ in range(100):
+            for _ in range(100):
+                pace.visits()
+            pace.adapt(500, 100 * seconds_each)
+    assert pace.interval_seconds == pytest.approx(
+        60.0 * 500 * 0.001 * (2 / 60 - 1 / 150) / 0.0075, 0.5
+    )
