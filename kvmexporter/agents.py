@@ -8,6 +8,7 @@ another or a scrape. libvirt's own channels are left to libvirt.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 30.0
 _DEADLINE_SECONDS = 5.0
 _AT_ONCE = 8
+_LOOK_SECONDS = 5.0  # at every VM, whether it is still there
 _MAX_BACKOFF_SECONDS = 600.0
 _MAX_DOUBLINGS = 8
 
@@ -74,6 +76,7 @@ class GuestAgents:
         self._connect = connect
         self._lock = threading.Lock()
         self._states: dict[VmId, _State] = {}
+        self._looked_at_vms = -math.inf
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._rounds = Rounds("agents", self._conversations)
 
@@ -120,8 +123,11 @@ class GuestAgents:
 
     def _due(self) -> list[_State]:
         """The VMs to ask now; those that are gone are forgotten."""
-        vms = {vm.id: vm for vm in self._inventory.vms() if vm.agent_socket}
         now = self._monotonic()
+        look = now - self._looked_at_vms >= _LOOK_SECONDS
+        if look:
+            self._looked_at_vms = now
+        vms = {vm.id: vm for vm in self._inventory.vms(look=look) if vm.agent_socket}
         with self._lock:
             for identity in [identity for identity in self._states if identity not in vms]:
                 del self._states[identity]

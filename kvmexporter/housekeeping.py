@@ -59,7 +59,10 @@ class Housekeeping:
 
     def _round(self) -> None:
         self._rounds += 1
-        self._look()
+        try:
+            self._look()
+        except Exception:  # noqa: BLE001 - what was counted is to be read all the same
+            _log.exception("looking for VMs failed")
         if self._sampler.samplings == self._seen:  # nobody else did, this interval
             self._sampler.stream(lambda _: None)
         self._seen = self._sampler.samplings
@@ -71,8 +74,8 @@ class Housekeeping:
         now = time.monotonic()
         if now < self._rest_until:
             return
-        begun = time.thread_time()
         self._refresh()
-        # Less than half an interval is no reason to leave a round out.
-        rest = (time.thread_time() - begun) / _MAX_SHARE - self._interval / 2
+        # Of the clock, as the opener child may be who works. Less than half an interval is no
+        # reason to leave a round out.
+        rest = (time.monotonic() - now) / _MAX_SHARE - self._interval / 2
         self._rest_until = now + min(rest, _MAX_REST_SECONDS)

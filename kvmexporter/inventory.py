@@ -150,8 +150,12 @@ class Inventory:
         if self._libvirt:
             vm = as_libvirt_says(vm, self._libvirt.of_system().get(pid))
         with self._lock:
-            self._known[pid] = vm
-            self._named = None
+            known = self._known.get(pid)
+            if (
+                known is None or known.id != vm.id
+            ):  # else another thread was first, and may know more
+                self._known[pid] = self._as_met(vm)
+                self._named = None
         return vm.id
 
     def meet(self, pid: int) -> None:

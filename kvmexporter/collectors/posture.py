@@ -7,6 +7,7 @@ records that BPF keeps.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -94,7 +95,10 @@ class PostureCollector(Collector[list[PostureSample]]):
 
     def sample(self, cycle: Cycle) -> list[PostureSample]:
         """Bring together what is known of each VM."""
-        rates = self._rates.observe(cycle.time, _exits(cycle))
+        rates: Mapping[VmId, Mapping[IoExit, float]] = {}
+        with suppress(KvmExporterError):  # nothing counts, or what is counted cannot be read now
+            counted = {identity: one.exits for identity, one in cycle.io().items()}
+            rates = self._rates.observe(cycle.time, counted)
         samples = []
         for vm in cycle.vms:
             posture = cycle.devices(vm).posture
@@ -156,14 +160,6 @@ class PostureCollector(Collector[list[PostureSample]]):
         if not netdev.fds:
             return ""
         return self.sources.system.taps.of(pid).get(netdev.fds[0], "")
-
-
-def _exits(cycle: Cycle) -> dict[VmId, Mapping[IoExit, int]]:
-    """What BPF counted; nothing where it does not count."""
-    try:
-        return {identity: one.exits for identity, one in cycle.io().items()}
-    except KvmExporterError:
-        return {}
 
 
 def _switch(value: bool | None) -> str:

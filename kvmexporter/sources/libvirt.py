@@ -123,7 +123,7 @@ class Libvirt:
         except (FutureTimeoutError, StuckError):
             return {}
         self._users[uid] = self._kept(found, now)
-        return _by_process(found)
+        return _by_process(self._users[uid])
 
     def _kept(self, files: dict[Path, _Status], now: float) -> dict[Path, _Status]:
         """The same with when a daemon last stood behind each."""
@@ -176,6 +176,11 @@ def _status(
             return replace(known, looked_at=now)
         with os.fdopen(fd, "rb", closefd=False) as file:
             text = file.read(MAX_STATUS_BYTES + 1)
+    except OSError as err:  # what its owner's file system says
+        _log.warning(
+            "a libvirt status file not read", extra={"path": str(path), "reason": err.strerror}
+        )
+        return None
     finally:
         os.close(fd)
     try:

@@ -46,6 +46,7 @@ class Opener:
 
     def __init__(self, uid: int, gid: int) -> None:
         self._lock = threading.Lock()
+        self._owed = 0  # answers to questions asked so far
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         places = str(Path(kvmexporter.__file__).parent.parent)
         with theirs:
@@ -145,10 +146,17 @@ class Opener:
     def _ask(self, kind: int, pid: int, index: int) -> tuple[bytes, list[int]]:
         with self._lock:
             try:
+                while self._owed:  # an answer that comes too late is nobody's
+                    for fd in self._answer()[1]:
+                        os.close(fd)
                 self._channel.send(REQUEST.pack(kind, pid, index))
-                data, fds, _, _ = socket.recv_fds(self._channel, MAX_ANSWER_BYTES, 1)
+                self._owed += 1
+                data, fds = self._answer()
+            except TimeoutError as err:
+                raise KvmExporterError(
+                    f"the opener child did not answer within {self._channel.gettimeout():g} s"
+                ) from err
             except OSError as err:
-                # An answer that comes too late would be taken for the next one's.
                 self._channel.close()
                 raise KvmExporterError(
                     f"the opener child is gone ({err}): restart kvmexporter"
@@ -157,6 +165,14 @@ class Opener:
             reason = bounded_name(data[1:].decode(errors="replace")) or "the opener child is gone"
             raise KvmExporterError(reason)
         return data[1:], fds
+
+    def _answer(self) -> tuple[bytes, list[int]]:
+        """The next answer; they come in the order of the questions."""
+        data, fds, _, _ = socket.recv_fds(self._channel, MAX_ANSWER_BYTES, 1)
+        if not data:
+            raise ConnectionResetError("it ended")
+        self._owed -= 1
+        return data, fds
 
 
 def _unpacked(packed: bytes) -> dict[int, KvmDescriptors]:

@@ -37,7 +37,7 @@ class TapFlags:
     multi_queue: bool
 
 
-def taps(procfs: Path, pid: int) -> Mapping[int, str]:
+def taps(procfs: Path, pid: int) -> Mapping[int, str] | None:
     """Descriptor → name of the tap devices of a process, at most 64.
 
     Args:
@@ -45,7 +45,7 @@ def taps(procfs: Path, pid: int) -> Mapping[int, str]:
         pid: the process.
 
     Returns:
-        nothing of a process that is gone.
+        None if the process is gone, or hidden as if it were.
 
     Raises:
         PermissionError: its descriptors may not be seen.
@@ -60,14 +60,16 @@ def taps(procfs: Path, pid: int) -> Mapping[int, str]:
                     if len(found) == _MAX_TAPS:
                         break
     except (FileNotFoundError, ProcessLookupError):
-        return {}
+        return None
     return found
 
 
 def _link(path: str) -> str:
     try:
         return os.readlink(path)  # noqa: PTH115 - a Path for each of thousands is dear
-    except OSError:
+    except PermissionError:  # all of this process's
+        raise
+    except OSError:  # closed meanwhile
         return ""
 
 
@@ -128,15 +130,16 @@ class Taps:
         now = self._monotonic()
         known = self._known.get(pid)
         if known is None or now - known[0] >= _FRESH_SECONDS:
-            found: Mapping[int, str] = {}
-            self._hidden.discard(pid)
+            found = None
             try:
                 found = taps(self._procfs, pid)
+                self._hidden.discard(pid)
             except PermissionError:
                 self._hidden.add(pid)
-            # Once privileges are given up, what was seen before is all that there is.
-            known = now, found or (known[1] if known else {})
-            self._known[pid] = known
+            if found is None:
+                # Once privileges are given up, what was seen before is all that there is.
+                found = known[1] if known else {}
+            known = self._known[pid] = now, found
         return known[1]
 
     def keep(self, pids: Collection[int]) -> None:

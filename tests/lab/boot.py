@@ -15,7 +15,7 @@ results directory (`$KVMEXPORTER_LAB_RESULTS`, `lab-results/<kernel>` unless tol
 The exit code is the command's; 124 when the time ran out, 125 when the host went down before the
 command had ended.  With `--boots 2` a host that went down without a word of its kernel is booted
 once more, and the command begins anew: a kernel that finds something wrong says so first, so that
-went wrong in the emulator.
+went wrong in the emulator.  Its logs stay, as `*.1.log`.
 """
 
 import argparse
@@ -44,7 +44,7 @@ NOT_BOOTED = 125
 
 # What Linux writes at a level that reaches the console when it is the one who fails.
 _LAST_WORDS = re.compile(
-    r"panic|BUG:|Oops|\bfault\b|invalid opcode|stall|WARNING:|Call Trace|Out of memory|reboot:"
+    r"panic|BUG:|Oops|\bfault\b|invalid opcode|stall|Call Trace|Out of memory|reboot:"
 )
 
 
@@ -108,8 +108,6 @@ class Boot:
 
 
 def _prepare(boot: Boot, command: list[str], timeout: float) -> None:
-    shutil.rmtree(boot.results, ignore_errors=True)
-    boot.results.mkdir(parents=True)
     environment = {
         "KVMEXPORTER_LAB": "1",
         "KVMEXPORTER_LAB_KERNEL": boot.kernel.series,
@@ -155,13 +153,15 @@ def fell_silently(console: str) -> bool:
     return _LAST_WORDS.search(console) is None
 
 
-def _why(boot: Boot, status: int) -> str:
+def _why(boot: Boot, status: int, *, ended_by_us: bool) -> str:
     """Return what is known of a host that went down: its console, its emulator."""
     console = _read(boot.results / "console.log").splitlines()[-40:]
     emulator = _read(boot.results / "emulator.log").splitlines()
     # Each reset, of which the start has some, comes with the registers: "RAX=…", "ES =…".
     said = [line for line in emulator if not re.match(r"[A-Z]\w+ *=|CPU Reset", line)]
-    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with {status}"
+    how = f"with {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
+    if ended_by_us:
+        how = "when it was told to"
     return "\n".join([
         f"the emulator ended {how} and said", *(f"  {line}" for line in said[-10:]),
         "and the console's last lines are", *(f"  {line}" for line in console),
@@ -177,13 +177,16 @@ def run(boot: Boot, command: list[str], timeout: float, boots: int = 1) -> int:
         timeout: seconds for everything, of each boot.
         boots: how often to boot it at most, where it goes down silently.
     """
-    for left in reversed(range(boots)):
+    shutil.rmtree(boot.results, ignore_errors=True)
+    boot.results.mkdir(parents=True)
+    for number in range(1, boots):
         code = _run_once(boot, command, timeout)
-        silent = code == NOT_BOOTED and fell_silently(_read(boot.results / "console.log"))
-        if not (silent and left):
-            break
+        if code != NOT_BOOTED or not fell_silently(_read(boot.results / "console.log")):
+            return code
         print("lab: not a word of the kernel; booting once more", file=sys.stderr, flush=True)
-    return code
+        for name in ("output", "console", "emulator"):
+            (boot.results / f"{name}.log").rename(boot.results / f"{name}.{number}.log")
+    return _run_once(boot, command, timeout)
 
 
 def _run_once(boot: Boot, command: list[str], timeout: float) -> int:
@@ -212,7 +215,7 @@ def _run_once(boot: Boot, command: list[str], timeout: float) -> int:
     what = "no end" if timed_out else "the host went down by itself"
     print(
         f"lab: {boot.kernel.release}: {what} after {seconds:.0f} s; "
-        + _why(boot, machine.returncode),
+        + _why(boot, machine.returncode, ended_by_us=timed_out),
         file=sys.stderr,
         flush=True,
     )

@@ -123,7 +123,7 @@ def test_what_is_old_is_not_told(tree: ProcfsTree) -> None:
 
 def test_a_vm_that_is_gone(tree: ProcfsTree) -> None:
     """It is forgotten."""
-    clock = Clock()
+    clock = Clock(step=1.0)
     tree.process(10, qemu("/run/web"))
     agents = GuestAgents(inventory(tree), tree.root, Asked(clock), clock)
     agents.start()

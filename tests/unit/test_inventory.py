@@ -201,6 +201,29 @@ def test_a_vcpu_that_is_met_while_a_scan_is_under_way(tree: ProcfsTree) -> None:
     assert [vm.vcpus for vm in inventory.vms()] == [2]
 
 
+def test_a_vcpu_that_is_met_while_another_thread_identifies(tree: ProcfsTree) -> None:
+    """Whoever counted later has the last word."""
+
+    class PluggedInMeanwhile:
+        """Counts, and sees a vCPU plugged in and met before that is told."""
+
+        def kvm_descriptors(self, pid: int) -> KvmDescriptors:
+            found = tree.procfs.kvm_descriptors(pid)
+            plugged = tree.root / "10" / "fd" / "99"
+            if not plugged.is_symlink():
+                plugged.symlink_to("anon_inode:kvm-vcpu:1")
+                inventory.meet(10)
+            return found
+
+        def kvm_processes(self) -> KvmProcesses:
+            return KvmProcesses({}, is_complete=True)
+
+    tree.process(10, [QEMU, "-name", "web"], vcpus=1)
+    inventory = Inventory(tree.procfs, PluggedInMeanwhile())
+    assert inventory.identify(10)
+    assert [vm.vcpus for vm in inventory.vms()] == [2]
+
+
 def test_what_was_seen_stays_where_it_may_not_be_seen_any_more(tree: ProcfsTree) -> None:
     """Who opens what others hold may be gone; a vCPU that is met then takes nothing away."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from kvmexporter.addressing import VmAddressing
+from kvmexporter.collector import Cycle
 from kvmexporter.collectors.posture import PostureCollector
+from kvmexporter.errors import KvmExporterError
 from kvmexporter.model.io import IoTarget
 from kvmexporter.sources.sysfs import Sysfs
 from kvmexporter.sources.system import System
@@ -134,3 +136,22 @@ def test_what_is_busy(
     host.monotonic.now += seconds
     host.vcpu(1001, 10, io={1: 500_000 + rtc, 9 + 6: 500_000 + disk})
     assert look(host, one)[1] == list(expected)
+
+
+def test_counts_that_cannot_be_read_for_once(host: Host, tmp_path: Path) -> None:
+    """What was counted all the time before is no storm when they can be read again."""
+    vm(host, *GOOD)
+    host.vcpu(1001, 10, io={1: 500_000_000})
+    one = collector(host, tmp_path)
+    for now in (1000.0, 1015.0, 1030.0, 1045.0, 1060.0):
+        host.monotonic.now = now
+        if now == 1030.0:
+            with pytest.MonkeyPatch.context() as broken:
+                broken.setattr(Cycle, "io", fails)
+                assert look(host, one)[1] == []
+        else:
+            assert look(host, one)[1] == []
+
+
+def fails(_: Cycle) -> object:
+    raise KvmExporterError("BPF map vcpus: no memory")

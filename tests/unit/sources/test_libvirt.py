@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose status files are believed, and how much of them is read."""
 
+import errno
 import os
 import shutil
 import threading
@@ -142,6 +143,34 @@ def test_no_files(tmp_path: Path, system: Path, caplog: pytest.LogCaptureFixture
     for _ in range(2):
         assert list(libvirt.of_system()) == [SYSTEM_PID]
     assert len(caplog.records) == 2, "each is told once"
+
+
+def test_a_file_that_its_owners_file_system_does_not_give(
+    tmp_path: Path, session: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is passed over; the user's other domains are not."""
+    shutil.copy(session / "sess.xml", session / "broken.xml")
+    broken, told = (session / "broken.xml").stat().st_ino, os.fstat
+
+    def fails(fd: int) -> os.stat_result:
+        about = told(fd)
+        if about.st_ino == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return about
+
+    monkeypatch.setattr(os, "fstat", fails)
+    assert list(Libvirt(tmp_path, ME).of_user(ME)) == [SESSION_PID]
+    assert "a libvirt status file not read" in caplog.text
+
+
+def test_a_users_daemon_has_kept_it_just_now(tmp_path: Path, session: Path) -> None:
+    """What is told is of this look, not of the one before."""
+    assert session.exists()
+    now = 1000.0
+    libvirt = Libvirt(tmp_path, ME, monotonic=lambda: now)
+    for seconds in (0.0, 15.0, 15.0):
+        now += seconds
+        assert [said.at for said in libvirt.of_user(ME).values()] == [now]
 
 
 def test_a_directory_that_never_opens(

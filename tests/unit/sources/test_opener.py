@@ -79,6 +79,23 @@ def test_it_dies_with_its_parent() -> None:
         time.sleep(0.05)
 
 
+def test_an_answer_that_comes_too_late(opener: Opener) -> None:
+    """It is nobody's; the questions after it have their own, and the child stays."""
+    opener._channel.settimeout(0.2)
+    child().suspend()
+    for _ in range(3):
+        with pytest.raises(PermissionError, match=r"did not answer within 0\.2 s"):
+            opener.kvm_processes()
+    with pytest.raises(KvmExporterError, match=r"did not answer within 0\.2 s"):
+        opener.connect(os.getpid())
+    child().resume()
+    opener._channel.settimeout(WAIT_SECONDS)
+    with pytest.raises(KvmExporterError, match="is no QEMU with a VM"):
+        opener.connect(os.getpid())
+    assert opener.kvm_descriptors(os.getpid()) == KvmDescriptors(0, 0)
+    assert opener.kvm_processes().is_complete
+
+
 def test_when_it_is_gone(opener: Opener) -> None:
     """Every question says so; nobody waits for an answer."""
     child().send_signal(signal.SIGKILL)

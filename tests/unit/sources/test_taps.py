@@ -38,13 +38,13 @@ def test_taps(tmp_path: Path) -> None:
         },
     )
     assert taps(tmp_path, PID) == {30: "vnet0", 31: "vnet0", 32: "x" * 15}
-    assert taps(tmp_path, 11) == {}
+    assert taps(tmp_path, 11) is None
 
 
 def test_as_many_as_anybody_needs(tmp_path: Path) -> None:
     """A process may open the device as often as it likes."""
     hold(tmp_path, {fd: (TUN, INFO.format(f"tap{fd}")) for fd in range(100)})
-    assert len(taps(tmp_path, PID)) == 64
+    assert len(taps(tmp_path, PID) or {}) == 64
 
 
 def test_looked_up_once_a_minute(tmp_path: Path) -> None:
@@ -54,6 +54,12 @@ def test_looked_up_once_a_minute(tmp_path: Path) -> None:
     assert known.of(PID) == {}
     hold(tmp_path, {30: (TUN, INFO.format("vnet0"))})
     assert known.of(PID) == {}
+    now += 60.0
+    assert known.of(PID) == {30: "vnet0"}
+    (tmp_path / str(PID) / "fd" / "30").unlink()
+    now += 60.0
+    assert known.of(PID) == {}, "its NIC was unplugged"
+    hold(tmp_path, {30: (TUN, INFO.format("vnet0"))})
     now += 60.0
     assert known.of(PID) == {30: "vnet0"}
     (tmp_path / str(PID)).rename(tmp_path / "hidden")
@@ -100,3 +106,19 @@ def test_what_may_not_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         hides.append(known.hides_some)
     known.keep({11})
     assert [*hides, known.hides_some] == [False, True, False]
+
+
+def test_links_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without CAP_SYS_PTRACE: the descriptors are listed, and what they are is not told."""
+    now = 1000.0
+    hold(tmp_path, {30: (TUN, INFO.format("vnet0"))})
+    known = Taps(tmp_path, lambda: now)
+    assert known.of(PID) == {30: "vnet0"}
+
+    def refuse(path: str) -> str:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    now += 60.0
+    assert known.of(PID) == {30: "vnet0"}
+    assert known.hides_some
