@@ -2,10 +2,8 @@
 """The benchmark still runs: a small fleet, one program on a tracepoint, and its documents."""
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ from tests.bench.contenders import EVENTS, Attached, run_statistics
 from tests.bench.scrape import Cost
 from tests.guest.requirements import require_kvm
 
-_EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 VMS = 2
 
 
@@ -56,20 +53,3 @@ def test_programs_are_attached() -> None:
         assert attached.runs().keys() == {
             f"{kind}:{event}" for kind in ("empty", "hash") for event in EVENTS
         }
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("check", "config", "--agent", "--syntax-only", "prometheus-agent.yml"),
-        ("check", "rules", "recording-rules.yml"),
-    ],
-)
-def test_examples(command: tuple[str, ...]) -> None:
-    """Prometheus's own tool accepts the example configuration."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    done = subprocess.run(
-        ["promtool", *command], cwd=_EXAMPLES, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
