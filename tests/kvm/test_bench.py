@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.bench import budgets, report, scale
+from tests.bench import budgets, report
+from tests.bench.benchmarks import Benchmarks
 from tests.bench.contenders import EVENTS, Attached, run_statistics
 from tests.bench.scrape import Cost
 from tests.guest.requirements import require_kvm
@@ -42,7 +43,12 @@ def test_documents(cost: Cost) -> None:
     """Tables and documents are made of what was measured."""
     text = report.markdown(report.of_scrapes([cost]))
     assert f"{cost.series:,}" in text
-    assert f"{cost.series_per_vm:.0f} series" in scale.document(cost)
+    read = Benchmarks(text)
+    host = read.host(VMS)
+    assert (host.series, host.series_per_vm) == (cost.series, round(cost.series_per_vm))
+    assert host.gzip_bytes == pytest.approx(cost.gzip_bytes, abs=512)
+    assert host.cpu_seconds == pytest.approx(cost.cpu_seconds, abs=0.0005)
+    assert read.by_metric == cost.by_metric
     assert budgets.of_scrapes([cost]) == []  # there are none for two VMs
 
 
