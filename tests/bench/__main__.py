@@ -98,8 +98,7 @@ def main() -> int:
     if output:
         output.parent.mkdir(exist_ok=True)
         output.write_text(report.markdown(tables))
-        plain = [one for one in scrapes if one.is_default]
-        output.with_name("scale.md").write_text(scale.document(plain[-1]))
+        output.with_name("scale.md").write_text(scale.document(output.read_text()))
     return int(not all(one.kept for one in verdicts))
 
 

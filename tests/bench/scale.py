@@ -1,109 +1,294 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a large site costs in a Prometheus, from what one VM was measured to cost."""
+"""What a large site costs in a Prometheus, from what a host was measured to cost.
 
-from dataclasses import dataclass
+    python -m tests.bench.scale
 
-from tests.bench.scrape import Cost
+writes `docs/scale.md` anew from `docs/benchmarks.md` and the example configuration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dashboards.generate.thresholds import SERIES_OF_A_DEVICE, SERIES_OF_A_VM
+from tests.bench import examples
+from tests.bench.benchmarks import Benchmarks, Host
 
 HOSTS, VMS_PER_HOST = 1000, 50
 
-# Rules of thumb, to be replaced with one's own; the document says so.
-_TSDB_BYTES_PER_SAMPLE = 1.5
-_WIRE_BYTES_PER_SAMPLE = 4
-_HEAD_BYTES_PER_SERIES = 4096
-_REPLICAS = 3
-_DAY_SECONDS = 86400
+# The limit of a scrape: what a host and its VMs may have, and half as much again.
+HOST_SERIES, _DEVICES = 200, 5
+_BUDGET = SERIES_OF_A_VM + _DEVICES * SERIES_OF_A_DEVICE
+SAMPLE_LIMIT = (HOST_SERIES + VMS_PER_HOST * _BUDGET) * 3 // 2
 
-# As docs/examples has them: by VM alone, and by path and handler of its I/O.
-_RULES_PER_VM = 3
-_RULES_BY_PATH = 6
+# Assumptions; the document says where they come from.
+_BLOCK_BYTES_PER_SAMPLE = 2
+_WIRE_BYTES_PER_SAMPLE = 21
+_HEAD_BYTES_PER_SERIES = 4096
+_MIMIR_REPLICAS = 3
+_MIMIR_BYTES_PER_SERIES = 2.5e9 / 300_000
+_MIMIR_BYTES_PER_RATE = 1e9 / 25_000
+
+_DAY_SECONDS = 86400
+_OFTEN_SECONDS = 15
+_BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is stored of the site with one choice of relabelling."""
+    """What is sent or held of all hosts.
+
+    Attributes:
+        what: in words.
+        of_vm: series of one VM.
+        of_host: of one host, without its VMs'.
+        samples_per_second: of all.
+    """
 
     what: str
-    per_vm: float
-    interval_seconds: int
+    of_vm: float
+    of_host: float
+    samples_per_second: float
 
     @property
     def series(self) -> float:
-        """Of all VMs."""
-        return self.per_vm * HOSTS * VMS_PER_HOST
+        """Of all hosts."""
+        return (self.of_vm * VMS_PER_HOST + self.of_host) * HOSTS
 
     @property
-    def samples_per_second(self) -> float:
-        """Of all VMs."""
-        return self.series / self.interval_seconds
+    def wire_bits_per_second(self) -> float:
+        """By remote write."""
+        return self.samples_per_second * _WIRE_BYTES_PER_SAMPLE * 8
+
+    @property
+    def bytes_per_day(self) -> float:
+        """In blocks."""
+        return self.samples_per_second * _BLOCK_BYTES_PER_SAMPLE * _DAY_SECONDS
+
+    @property
+    def head_bytes(self) -> float:
+        """Memory of a Prometheus that holds it."""
+        return self.series * _HEAD_BYTES_PER_SERIES
 
 
-def stages(cost: Cost) -> list[Stage]:
-    """From everything to what long-term storage needs."""
-    everything = cost.series_per_vm
-    buckets = sum(count for name, count in cost.by_metric.items() if name.endswith("_bucket"))
-    exits = cost.by_metric.get("kvm_vm_exits_total", 0)
-    # There are no more classes than reasons.
-    recorded = _RULES_PER_VM + _RULES_BY_PATH + exits
+def stages(host: Host, by_metric: Mapping[str, float]) -> list[Stage]:
+    """From all that is served to what the long term keeps."""
+    scrape = examples.scrape()
+    interval = examples.seconds(scrape["scrape_interval"])
+    own = host.own_series
+    dropped = sum(
+        count
+        for name, count in by_metric.items()
+        if not examples.keeps(scrape["metric_relabel_configs"], {"__name__": name})
+    )
+    sent = _scraped("what agents send to their site", host.series_per_vm - dropped, own, interval)
+    recorded = [
+        one
+        for one in examples.recorded()
+        if examples.keeps(examples.far(), {"__name__": one.record})
+    ]
+    far = Stage(
+        "what the sites send far: recorded series",
+        sum(one.series for one in recorded if one.of_vm),
+        sum(one.series for one in recorded if not one.of_vm),
+        sum(
+            one.series * (VMS_PER_HOST if one.of_vm else 1) * HOSTS / one.interval_seconds
+            for one in recorded
+        ),
+    )
+    held = Stage(
+        "what the sites hold: that, and what their rules record",
+        sent.of_vm + far.of_vm,
+        sent.of_host + far.of_host,
+        sent.samples_per_second + far.samples_per_second,
+    )
     return [
-        Stage("everything, every 15 s", everything, 15),
-        Stage("everything, every 30 s", everything, 30),
-        Stage("and without buckets: what the agent sends far", everything - buckets, 30),
-        Stage("recorded series alone, for the long term", recorded, 60),
+        _scraped(f"all, every {_OFTEN_SECONDS} s", host.series_per_vm, own, _OFTEN_SECONDS),
+        _scraped(f"all, every {interval} s", host.series_per_vm, own, interval),
+        sent, held, far,
+    ]  # fmt: skip
+
+
+def _scraped(what: str, of_vm: float, of_host: float, interval_seconds: int) -> Stage:
+    stage = Stage(what, of_vm, of_host, 0)
+    return replace(stage, samples_per_second=stage.series / interval_seconds)
+
+
+def _of_stages(found: list[Stage]) -> list[str]:
+    return [
+        "| of all hosts | series of a VM | of a host | series | samples a second | remote write "
+        "| disk a day | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {one.what} | {one.of_vm:.0f} | {one.of_host:.0f} | {_millions(one.series)} "
+            f"| {_thousands(one.samples_per_second)} | {one.wire_bits_per_second / 1e6:.0f} Mbit/s "
+            f"| {_gigabytes(one.bytes_per_day)} | {_gigabytes(one.head_bytes)} |"
+            for one in found
+        ),
     ]
 
 
-def document(cost: Cost) -> str:
-    """`docs/scale.md`."""
-    scrape_bytes = cost.gzip_bytes / cost.vms * VMS_PER_HOST
-    rate = scrape_bytes * HOSTS / 30
+def _of_stores(sent: Stage, held: Stage, far: Stage) -> list[str]:
     lines = [
-        "# Beyond one host",
-        "",
-        "Made by `make bench` from what it measured: do not edit.",
-        "",
-        f"{HOSTS:,} hosts of {VMS_PER_HOST} VMs. One VM of 8 vCPUs with five devices has",
-        f"{cost.series_per_vm:.0f} series, and costs {cost.gzip_bytes / cost.vms:,.0f} bytes of a",
-        f"gzip-encoded response, {cost.cpu_seconds / cost.vms * 1e6:,.0f} µs of its host's",
-        f"processor a scrape. A host's response is {scrape_bytes / 1024:,.0f} KiB; scraped every",
-        f"30 s, all of them send {rate * 8 / 1e6:,.0f} Mbit/s.",
-        "",
-        "| stored | series of a VM | series | samples a second | remote write "
-        "| disk a day | memory |",
+        "| far store | of | active series | held in memory | samples a second | memory "
+        "| blocks a day |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for one in stages(cost):
-        wire = one.samples_per_second * _WIRE_BYTES_PER_SAMPLE * 8 / 1e6
-        disk = one.samples_per_second * _TSDB_BYTES_PER_SAMPLE * _DAY_SECONDS / 1e9
-        memory = one.series * _HEAD_BYTES_PER_SERIES / 1e9
-        lines.append(
-            f"| {one.what} | {one.per_vm:.0f} | {one.series / 1e6:.1f} M "
-            f"| {one.samples_per_second / 1e3:,.0f} k | {wire:,.0f} Mbit/s | {disk:,.0f} GB "
-            f"| {memory:,.0f} GB |"
-        )
-    lines += [
-        "",
-        f"Reckoned with {_TSDB_BYTES_PER_SAMPLE} bytes a sample on disk, "
-        f"{_WIRE_BYTES_PER_SAMPLE} on the wire and {_HEAD_BYTES_PER_SERIES} bytes",
-        "of memory a series: rules of thumb. Put in your own: `prometheus_tsdb_head_series`,",
-        "`prometheus_remote_storage_bytes_total` and the process's memory tell them. Mimir and",
-        f"Thanos Receive keep each series {_REPLICAS} times unless told otherwise: memory and the",
-        f"first day's disk times {_REPLICAS}, object storage once after compaction.",
-        "",
-        "What keeps it affordable, in the order of what it saves:",
-        "",
-        "1. Agents near the hosts (`examples/prometheus-agent.yml`), one for some hundreds of",
-        "   them, every 30 s: exits and kicks are counters, nothing between two scrapes is lost.",
-        "2. Buckets stay near: the agent's site keeps them for days, quantiles are recorded",
-        "   (`examples/recording-rules.yml`), and only those go far.",
-        "3. What does not move with a guest's load, and distributions by class and device, are not",
-        "   served unless asked for (`--metrics.all`), and dropped at the scrape where they are:",
-        "   `kvmexporter dump` tells them of one host when they are wanted.",
-        "4. `sample_limit` refuses a host that suddenly has thousands of series, as with",
-        "   `--collector.exits.per-vcpu`, which belongs on one host for as long as one looks.",
-        "5. The long term keeps recorded series alone: exits by class, I/O by path and handler,",
-        "   the 99th percentile of handling, run delay.",
-        "",
-        "Both files are checked by `promtool` in the tests.",
-    ]
-    return "\n".join(lines) + "\n"
+    for what, one in (("recorded series", far), ("what agents send", sent)):
+        in_mimir = one.series * _MIMIR_REPLICAS
+        memory = in_mimir * _MIMIR_BYTES_PER_SERIES + one.samples_per_second * _MIMIR_BYTES_PER_RATE
+        lines += [
+            _store("Mimir", what, one, in_mimir, memory),
+            _store("Thanos Receive", what, one, one.series, one.head_bytes),
+        ]
+    return [*lines, _store("Thanos sidecars", "what the sites hold", held, 0, 0)]
+
+
+def _store(store: str, what: str, one: Stage, in_memory: float, memory: float) -> str:
+    held, needed = (_millions(in_memory), _gigabytes(memory)) if in_memory else ("-", "-")
+    return (
+        f"| {store} | {what} | {_millions(one.series)} | {held} "
+        f"| {_thousands(one.samples_per_second)} | {needed} | {_gigabytes(one.bytes_per_day)} |"
+    )
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:.1f} M"
+
+
+def _thousands(number: float) -> str:
+    return f"{number / 1e3:,.0f} k"
+
+
+def _gigabytes(number: float) -> str:
+    return f"{number / 1e9:,.0f} GB"
+
+
+def document(benchmarks: str) -> str:
+    """`docs/scale.md`.
+
+    Args:
+        benchmarks: `docs/benchmarks.md`.
+
+    Raises:
+        ValueError: it has no fleets around the size of a host.
+    """
+    measured = Benchmarks(benchmarks)
+    host = measured.host(VMS_PER_HOST)
+    found = stages(host, measured.by_metric)
+    everything, sent, held, far = found[1:]
+    scrape = examples.scrape()
+    interval = examples.seconds(scrape["scrape_interval"])
+    panels, alerts = examples.panels(), examples.alerts()
+    return _TEXT.format(
+        hosts=HOSTS, vms=VMS_PER_HOST, series=host.series, own=host.own_series,
+        of_vm=host.series_per_vm, all_series=_millions(everything.series),
+        kib=host.gzip_bytes / 1024, interval=interval,
+        mbit=host.gzip_bytes * HOSTS * 8 / interval / 1e6,
+        ms=host.cpu_seconds * 1e3, share=100 * host.cpu_seconds / interval,
+        source=host.source, of_vms=far.of_vm, of_hosts=far.of_host,
+        block_bytes=_BLOCK_BYTES_PER_SAMPLE, wire_bytes=_WIRE_BYTES_PER_SAMPLE,
+        head_bytes=_HEAD_BYTES_PER_SERIES, replicas=_MIMIR_REPLICAS,
+        limit=scrape["sample_limit"], host_series=HOST_SERIES, budget=_BUDGET,
+        per_vcpu=_with_vcpus(measured, host),
+        panels=len(panels), panels_far=sum(panels.values()), alerts=len(alerts),
+        alerts_far=sum(alerts.values()),
+        stages="\n".join(_of_stages(found)), stores="\n".join(_of_stores(sent, held, far)),
+    )  # fmt: skip
+
+
+def _with_vcpus(measured: Benchmarks, host: Host) -> str:
+    """Series of the host if exits were counted by vCPU, too."""
+    if not measured.per_vcpu:
+        return "was not measured"
+    series = host.own_series + host.vms * measured.per_vcpu[0].series_per_vm
+    return f"would have {series:,.0f}"
+
+
+_TEXT = """\
+# Beyond one host
+
+Made by `make bench` from what it measured (`benchmarks.md`) and from the files in `examples`; by
+`python -m tests.bench.scale` anew when those alone have changed: do not edit.
+
+{hosts:,} hosts of {vms} VMs, each VM of 8 vCPUs with five devices:
+
+| | a host | all |
+| --- | --- | --- |
+| series | {series:,.0f}: {own:.0f} of the host, {of_vm:.0f} of each VM | {all_series} |
+| a response, gzip-encoded | {kib:,.0f} KiB | {mbit:,.0f} Mbit/s, one every {interval} s |
+| processor time of a scrape | {ms:,.0f} ms | {share:.2f} % of a processor of each host |
+
+A host of {vms} VMs is taken {source}.
+
+{stages}
+
+Series of the rules are counted by their expressions and by the labels of the VM that was measured:
+{of_vms:.0f} of a VM and {of_hosts:.0f} of a host, each rule as if it had something to record;
+where there is no vhost or no clock that can be read there are fewer. Of several sites each has its
+share: 200 hosts are a fifth of all this.
+
+{stores}
+
+Active series are counted once each. A sidecar uploads the blocks of its site's Prometheus, and can
+leave nothing out of them. Assumed, and not measured with the rest:
+
+- {block_bytes} bytes a sample in blocks, index included:
+  [Prometheus's documentation][storage] says 1 to 2, [Mimir's][mimir] reckons with 2. Blocks are
+  counted once, as after compaction: until then Mimir has them {replicas} times. Thanos's
+  downsampling [adds up to twice as much][thanos].
+- {wire_bytes} bytes a sample of remote write: what Prometheus 2.42 as an agent sent of the
+  recorded guest's series when it was tried. Version 1 of the protocol repeats a series' labels with
+  each sample.
+- {head_bytes:,} bytes of memory a series in a Prometheus or in Thanos Receive: a rule of thumb
+  for some six labels and three hours of samples, as [Robust Perception reckons them][memory];
+  queries come on top. Thanos Receive keeps a series once unless `--receive.replication-factor` says
+  otherwise.
+- As [Mimir's documentation][mimir] has it, {replicas} replicas of each series, 2.5 GB of memory
+  for every 300,000 of them and 1 GB for every 25,000 samples a second that come in. It wants half
+  as much again for peaks, and memory for queries; neither is in the table.
+
+Put in your own: `prometheus_tsdb_head_series`, `prometheus_remote_storage_bytes_total` by
+`prometheus_remote_storage_samples_total`, and the processes' memory.
+
+## What keeps it affordable
+
+1. Recorded series alone go far. Agents near the hosts (`examples/prometheus-agent.yml`), one for
+   some hundreds of them, scrape and send; they evaluate no rules. A Prometheus of the site
+   (`examples/prometheus-site.yml`), which takes that in when it is started with
+   `--web.enable-remote-write-receiver`, holds everything for days, evaluates the shipped rules and
+   `examples/recording-rules.yml`, and its `write_relabel_configs` keep what these record.
+2. A scrape every {interval} s: exits and kicks are counters, nothing between two scrapes is lost.
+3. What does not move with a guest's load, and distributions by class and device and of halts, are
+   not served unless asked for (`--metrics.all`). Agents drop these distributions even then, and
+   `kvm_vm_unserved_events`: no shipped dashboard, alert or rule asks for them. `kvmexporter dump`
+   tells them of one host when they are wanted.
+4. `sample_limit` is {limit:,}: {host_series} series of a host and {budget} of each of its {vms}
+   VMs, as many as one with five devices may have, and half as many again. The same host with
+   `--collector.exits.per-vcpu` {per_vcpu}; it is refused whole, its `up` is 0, and
+   `KvmExporterDown` fires. That flag is for one host and for as long as one looks, in a scrape job
+   of its own.
+
+Dashboards and alerts ask the site's Prometheus, and miss nothing there: buckets, of which two
+heatmaps and two recorded quantiles are made, are left out on the way to the far store only. There,
+those panels and alerts have an answer that ask for recorded series alone, {panels_far} of the
+{panels} shipped panels and {alerts_far} of the {alerts} alerts; all others are empty, and so are
+the choices of instances and VMs but for All.
+
+The files are checked by `promtool` in the tests; the rules with the recorded guest's series.
+
+[storage]: https://prometheus.io/docs/prometheus/latest/storage/
+[mimir]: https://grafana.com/docs/mimir/latest/manage/run-production-environment/planning-capacity/
+[thanos]: https://thanos.io/tip/components/compact.md/
+[memory]: https://www.robustperception.io/how-much-ram-does-prometheus-2-x-need-for-cardinality-and-ingestion/
+"""
+
+
+def main() -> None:
+    """Write the document anew."""
+    text = document(_BENCHMARKS.read_text())
+    _BENCHMARKS.with_name("scale.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
