@@ -21,6 +21,7 @@ from tests.bench.contenders import (
     program,
     run_statistics,
 )
+from tests.bench.noise import Interval, median_interval
 from tests.guest import E1000, BareMetalGuest
 from tests.kvm.exporter import Exporter
 
@@ -48,7 +49,7 @@ class EventCost:
         empty_ns: of the empty program, not net.
         ours_ns: of kvmexporter's.
         hash_ns: of a per-CPU hash keyed by (pid, reason).
-        noise_ns: half the distance between the quartiles of kvmexporter's.
+        interval_ns: of kvmexporter's median, net as well.
         peers_ns: other contender → nanoseconds, of those that count this event.
     """
 
@@ -57,7 +58,7 @@ class EventCost:
     empty_ns: float
     ours_ns: float
     hash_ns: float
-    noise_ns: float
+    interval_ns: Interval | None
     peers_ns: Mapping[str, float]
 
     @property
@@ -101,7 +102,6 @@ def cost_of(
     empty, ours, hashed = (
         statistics.median(found[kind][operation]) for kind in ("empty", "ours", "hash")
     )
-    quarters = statistics.quantiles(found["ours"][operation], n=4)
     peers = {
         name: statistics.median(of[operation]) - empty
         for name, of in (
@@ -109,8 +109,8 @@ def cost_of(
         )
         if operation in of
     }
-    noise = (quarters[2] - quarters[0]) / 2
-    return EventCost(operation, event, empty, ours - empty, hashed - empty, noise, peers)
+    net = median_interval([one - empty for one in found["ours"][operation]])
+    return EventCost(operation, event, empty, ours - empty, hashed - empty, net, peers)
 
 
 def take_turn(

@@ -9,6 +9,7 @@ from pathlib import Path
 _STEAL = 7  # of the numbers in /proc/stat's first line, as proc(5) has them
 _IDLE = 3
 _TICK = os.sysconf("SC_CLK_TCK")
+_QUIET_LOAD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,32 @@ class Quiet:
     others_share: float
     seconds: float
 
+    @property
+    def trouble(self) -> str:
+        """Why what was measured is to be doubted, "" if the machine was quiet."""
+        return busy(self.load_before)
+
+
+def busy(load: float) -> str:
+    """Why a run that begins under this load is to be doubted, "" if it is not."""
+    if load <= _QUIET_LOAD:
+        return ""
+    return (
+        f"This run began under load ({load:.1f} over the last minute, where {_QUIET_LOAD:.1f} is "
+        "quiet): do not rely on it."
+    )
+
 
 class Watch:
-    """From its making to `quiet`."""
+    """From its making to `quiet`.
+
+    Attributes:
+        load: the load average over a minute when it was made.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._load = os.getloadavg()[0]
+        self.load = os.getloadavg()[0]
         self._before = _processors()
 
     def quiet(self) -> Quiet:
@@ -46,7 +66,7 @@ class Watch:
         ours = (own.user + own.system + own.children_user + own.children_system) * _TICK
         busy = everything - moved[_IDLE] - moved[_IDLE + 1] - moved[_STEAL]
         return Quiet(
-            self._load,
+            self.load,
             os.getloadavg()[0],
             moved[_STEAL] / everything,
             max(busy - ours, 0) / everything,

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 _CPUCLOCK_SCHED = 2
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -18,8 +19,23 @@ def resident_bytes(pid: int) -> int:
 
 
 def peak_resident_bytes(pid: int) -> int:
-    """The most memory that it ever occupied."""
+    """The most memory that it occupied, ever or since `forget_peak`."""
     return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """The peak counts from now."""
+    Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
+
+
+def map_bytes(pid: int) -> int:
+    """The kernel's memory of the BPF maps that a process holds."""
+    maps = {}
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        info = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
+        if "map_type" in info:
+            maps[info["map_id"].strip()] = int(info["memlock"])
+    return sum(maps.values())
 
 
 def _status(pid: int, name: str) -> int:

@@ -9,23 +9,57 @@ VMs that are meant and no others.
 
 import gzip
 import json
+import re
 import statistics
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from kvmexporter.registry import COLLECTORS
+from kvmexporter.visits import _GLANCE_SECONDS, _GLANCE_WEIGHT, _REFRESH_SECONDS
 from tests.bench.fleet import VCPUS, Fleet
-from tests.bench.processes import cpu_seconds, resident_bytes
+from tests.bench.losses import INTERVAL_SECONDS
+from tests.bench.noise import Interval, median_interval
+from tests.bench.processes import (
+    cpu_seconds,
+    forget_peak,
+    map_bytes,
+    peak_resident_bytes,
+    resident_bytes,
+)
 from tests.kvm.exporter import Exporter, Scrape, parse
 
 SIZES = (10, 100, 500, 1000)
 _SCRAPES = 9
+_VISITED, _GLANCED = "kvmexporter_vm_refresh_age_seconds", "kvm_vm_balloon_age_seconds"
+GLANCES_A_VISIT = _REFRESH_SECONDS / _GLANCE_SECONDS
 _SETTLE_SECONDS = 300.0
-_INTERVAL_SECONDS = 15.0
+_AT_REST_SHARE = 0.1  # of a core: no visits but for single ones
+_DURATION = re.compile(
+    r'^kvmexporter_collector_duration_seconds\{collector="([^"]+)"\} (\S+)', re.MULTILINE
+)
 _PROMETHEUS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time in which nothing but its daily work is asked of a server.
+
+    Attributes:
+        seconds: how long.
+        share: of a core that the server took.
+        visits: to VMs' QEMUs that fell into it.
+        glances: at balloons alone, of VMs that were not visited; of each VM's, the last.
+    """
+
+    seconds: float
+    share: float
+    visits: int
+    glances: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +71,41 @@ class Cost:
         per_vcpu: whether exits are also told by vCPU.
         without: the collector that is off, "" if none is.
         cpu_seconds: processor time of the server for one scrape.
-        cpu_spread: the largest difference from it among the repeated ones.
+        cpu_interval: of that median, `noise.median_interval`.
         wall_seconds: what the client waits.
         body_bytes: the response.
         gzip_bytes: the response, encoded.
-        resident_bytes: of the server afterwards.
+        resident_bytes: of the server after the scrapes, and after the window if there is one.
+        peak_bytes: of the server while it was scraped.
+        map_bytes: the kernel's memory of its BPF maps.
         series: in all.
         series_per_vm: of those with a `vm` label.
         by_metric: metric → series of one VM.
-        by_collector: collector → (series of one VM, seconds it took).
-        idle_share: of a core, over some intervals of 15 s with a scrape in each.
+        by_collector: collector → (series of one VM, seconds it took, median).
+        rest_seconds: what a client waits beyond all collectors, median.
+        refresh_seconds: how long after a visit a VM's QEMU is visited again.
+        visit_seconds: processor time of a visit, the first one; None if none was seen.
+        window: some intervals of 15 s with a scrape in each; None if there were none.
     """
 
     vms: int
     per_vcpu: bool
     cpu_seconds: float
-    cpu_spread: float
+    cpu_interval: Interval | None
     wall_seconds: float
     body_bytes: int
     gzip_bytes: int
     resident_bytes: int
+    peak_bytes: int
+    map_bytes: int
     series: int
     series_per_vm: float
     by_metric: dict[str, float]
     by_collector: dict[str, tuple[float, float]]
-    idle_share: float | None = None
+    rest_seconds: float
+    refresh_seconds: float
+    visit_seconds: float | None = None
+    window: Window | None = None
     without: str = ""
 
     @property
@@ -69,56 +113,112 @@ class Cost:
         """Whether everything is as it is by default."""
         return not (self.per_vcpu or self.without)
 
+    @property
+    def missing_visits_share(self) -> float | None:
+        """Of a core: the visits and glances due in the time of the window that were not in it."""
+        if self.window is None or self.visit_seconds is None:
+            return None
+        due = self.vms / self.refresh_seconds * (1 + _GLANCE_WEIGHT * GLANCES_A_VISIT)
+        seen = self.window.visits + self.window.glances * _GLANCE_WEIGHT
+        return max(due - seen / self.window.seconds, 0.0) * self.visit_seconds
+
+    @property
+    def share(self) -> float | None:
+        """Of a core, with a scrape every 15 s, refreshes included; None if it was not measured."""
+        missing = self.missing_visits_share
+        return None if self.window is None or missing is None else self.window.share + missing
+
 
 def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", intervals: int = 0) -> Cost:
     """Start a server, fill its maps and scrape it."""
     flags = ["--collector.exits.per-vcpu"] if per_vcpu else []
     flags += [f"--no-collector.{without}"] if without else []
     with Exporter(*flags, everything=False) as server:
-        assert fleet.count(server.pid) == len(fleet) * VCPUS
-        _settle(server, len(fleet))
+        visit = _visit_all(server, fleet)
         cpu, wall, bodies = [], [], []
+        forget_peak(server.pid)
         for _ in range(_SCRAPES):
             began, used = time.monotonic(), cpu_seconds(server.pid)
             body = _ask(server)
             wall.append(time.monotonic() - began)
             cpu.append(cpu_seconds(server.pid) - used)
             bodies.append(body)
-        share = _share(server, intervals) if intervals else None
-        resident = resident_bytes(server.pid)
+        peak = peak_resident_bytes(server.pid)
+        window = _window(server, intervals) if intervals else None
+        resident, maps = resident_bytes(server.pid), map_bytes(server.pid)
         scrape = _scraped(server)
-    plain = gzip.decompress(bodies[-1])
-    median = statistics.median(cpu)
-    per_vm, collectors = _by_metric(scrape, len(fleet))
+    plain = [gzip.decompress(body).decode() for body in bodies]
+    took = [durations(text) for text in plain]
+    names = _per_vm(scrape, len(fleet))
     return Cost(
         vms=len(fleet),
         per_vcpu=per_vcpu,
-        cpu_seconds=median,
-        cpu_spread=max(abs(one - median) for one in cpu),
+        cpu_seconds=statistics.median(cpu),
+        cpu_interval=median_interval(cpu),
         wall_seconds=statistics.median(wall),
-        body_bytes=len(plain),
+        body_bytes=len(plain[-1].encode()),
         gzip_bytes=len(bodies[-1]),
         resident_bytes=resident,
+        peak_bytes=peak,
+        map_bytes=maps,
         series=len(scrape.samples),
-        series_per_vm=sum(per_vm.values()),
-        by_metric=per_vm,
-        by_collector=collectors,
-        idle_share=share,
+        series_per_vm=sum(names.values()),
+        by_metric=names,
+        by_collector=_by_collector(names, took),
+        rest_seconds=statistics.median(
+            waited - sum(each.values()) for waited, each in zip(wall, took, strict=True)
+        ),
+        refresh_seconds=scrape.sum("kvmexporter_vm_refresh_interval_seconds"),
+        visit_seconds=visit,
+        window=window,
         without=without,
     )
 
 
-def _settle(server: Exporter, vms: int) -> None:
-    """Wait until every VM has been visited."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    while len(_scraped(server).values("kvmexporter_vm_refresh_age_seconds")) < vms:
+def read(found: Mapping[str, Any]) -> Cost:
+    """From JSON."""
+    window = found["window"]
+    return Cost(**{**found, "window": window and Window(**window)})
+
+
+def _visit_all(server: Exporter, fleet: Fleet) -> float | None:
+    """Fill the maps and wait until every VM has been visited.
+
+    Returns:
+        Processor time of a visit: what the server took until it came to rest, scrapes apart.
+    """
+    began, used = time.monotonic(), cpu_seconds(server.pid)
+    assert fleet.count(server.pid) == len(fleet) * VCPUS
+    deadline = began + _SETTLE_SECONDS
+    scraping = 0.0
+    while True:
+        while _share_of_a_second(server) > _AT_REST_SHARE:
+            assert time.monotonic() < deadline, "the server never rests"
+        before, passed = cpu_seconds(server.pid), time.monotonic() - began
+        ages = _ages(_scraped(server), _VISITED)
+        if len(ages) >= len(fleet):
+            visits = sum(age < passed for age in ages)
+            return (before - used - scraping) / visits if visits else None
+        scraping += cpu_seconds(server.pid) - before
         assert time.monotonic() < deadline, "not every VM was visited"
-        time.sleep(2)
+
+
+def _share_of_a_second(server: Exporter) -> float:
+    used = cpu_seconds(server.pid)
+    time.sleep(1.0)
+    return cpu_seconds(server.pid) - used
+
+
+def _ages(scrape: Scrape, name: str) -> list[float]:
+    """How long ago each VM was asked, seconds."""
+    return [age for _, age in scrape.values(name)]
 
 
 def _ask(server: Exporter) -> bytes:
     """As Prometheus does."""
-    return server.get(Accept=_PROMETHEUS, Accept_Encoding="gzip")[2]
+    status, _, body = server.get(Accept=_PROMETHEUS, Accept_Encoding="gzip")
+    assert status == 200, body
+    return body
 
 
 def _scraped(server: Exporter) -> Scrape:
@@ -126,31 +226,45 @@ def _scraped(server: Exporter) -> Scrape:
     return parse(text.decode())
 
 
-def _share(server: Exporter, intervals: int) -> float:
-    """The share of a core, refreshes included, with one scrape an interval."""
+def _window(server: Exporter, intervals: int) -> Window:
     began, used = time.monotonic(), cpu_seconds(server.pid)
     for _ in range(intervals):
         _ask(server)
-        passed = (time.monotonic() - began) % _INTERVAL_SECONDS
-        time.sleep(_INTERVAL_SECONDS - passed)
-    return (cpu_seconds(server.pid) - used) / (time.monotonic() - began)
+        passed = (time.monotonic() - began) % INTERVAL_SECONDS
+        time.sleep(INTERVAL_SECONDS - passed)
+    seconds = time.monotonic() - began
+    share = (cpu_seconds(server.pid) - used) / seconds
+    passed = time.monotonic() - began
+    scrape = _scraped(server)
+    visits = sum(age < passed for age in _ages(scrape, _VISITED))
+    asked = sum(age < passed for age in _ages(scrape, _GLANCED))
+    return Window(seconds, share, visits, max(asked - visits, 0))
 
 
-def _by_metric(scrape: Scrape, vms: int) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    names: Counter[str] = Counter()
-    for name, labels, _ in scrape.samples:
-        if "vm" in labels:
-            names[name] += 1
-    collectors = {}
+def durations(text: str) -> dict[str, float]:
+    """Collector → seconds, as a scrape tells them."""
+    return {found[1]: float(found[2]) for found in _DURATION.finditer(text)}
+
+
+def _per_vm(scrape: Scrape, vms: int) -> dict[str, float]:
+    """Metric → series of one VM."""
+    names = Counter(name for name, labels, _ in scrape.samples if "vm" in labels)
+    return {name: count / vms for name, count in names.items()}
+
+
+def _by_collector(
+    names: Mapping[str, float], took: Sequence[Mapping[str, float]]
+) -> dict[str, tuple[float, float]]:
+    found = {}
     for kind in COLLECTORS:
         own = {metric.name for metric in kind.metrics}
         series = sum(
             count for name, count in names.items()
             if name in own or name.rpartition("_")[0] in own
         )  # fmt: skip
-        took = scrape.sum("kvmexporter_collector_duration_seconds", collector=kind.name)
-        collectors[kind.name] = (series / vms, took)
-    return {name: count / vms for name, count in names.items()}, collectors
+        seconds = statistics.median(each.get(kind.name, 0.0) for each in took)
+        found[kind.name] = (series, seconds)
+    return found
 
 
 def main(output: Path, sizes: tuple[int, ...]) -> None:

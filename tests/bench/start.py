@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from kvmexporter.cli import session
+from tests.bench.noise import Interval, median_interval
 from tests.bench.processes import cpu_seconds, peak_resident_bytes
 from tests.kvm.exporter import Exporter
 
@@ -25,8 +26,8 @@ class Start:
     Attributes:
         kind: what was there before.
         seconds: from `exec` to the first scrape, median.
-        spread_seconds: half the distance between the quickest and the slowest.
-        loader_bytes: the most memory that the loader child occupied.
+        interval: of that median, `noise.median_interval`.
+        loader_bytes: the most memory that the loader child occupied; None if it was never seen.
         loader_gone: whether it had ended by the first scrape, each time.
         loader_seconds: what the loader said it took, median.
         cpu_seconds: processor time of the server by the first scrape, median.
@@ -34,8 +35,8 @@ class Start:
 
     kind: str
     seconds: float
-    spread_seconds: float
-    loader_bytes: int
+    interval: Interval | None
+    loader_bytes: int | None
     loader_gone: bool
     loader_seconds: float
     cpu_seconds: float
@@ -96,6 +97,6 @@ def _measure(kind: str, starts: int, *, forget: bool) -> Start:
         loader.join()
         peaks.append(loader.peak_bytes)
     return Start(
-        kind, statistics.median(seconds), (max(seconds) - min(seconds)) / 2, max(peaks), all(gone),
+        kind, statistics.median(seconds), median_interval(seconds), max(peaks) or None, all(gone),
         statistics.median(loading), statistics.median(used),
     )  # fmt: skip
