@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The BPF maps of a running exporter, borrowed: its records of vCPUs read and written.
+"""The BPF maps of a running exporter, borrowed: what it counts is read and written.
 
 The descriptors are those that the loader handed to the server; pidfd_getfd(2) lends them.
 """
@@ -7,42 +7,48 @@ The descriptors are those that the loader handed to the server; pidfd_getfd(2) l
 import ctypes
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from kvmexporter.sources.bpfmaps import BpfMap, MapLayout
 from tests.unit.vcpu_records import struct_layout
 
 _PIDFD_GETFD = 438  # of every architecture
-_HASH = 1
+_HASH, _ARRAY = 1, 2
 
-Record = Mapping[str, Mapping[int, int]]
-"""Array → index → count; `isa` → {0: isa}."""
+# Name → kind of map, bytes of a key, the structure that it holds. No other map is alike.
+_MAPS = {
+    "vcpus": (_HASH, 4, "vcpu"),
+    "near_vcpus": (_ARRAY, 4, "vcpu"),
+    "vm_clocks": (_HASH, 4, "vm_clock"),
+    "tsc_offsets": (_HASH, 8, "tsc_offset"),
+}
 
-_ARRAYS = (
-    "exits", "handling", "userspace_exits", "userspace_restarts", "userspace_errors", "io",
-    "io_handling", "kicks", "msrs", "hypercalls", "interrupts", "halts", "halt_time",
-)  # fmt: skip
+# What a record's head has besides counters.
+_HEAD = "exits"
 
 
-def borrow_vcpus(pid: int) -> BpfMap:
-    """The map `vcpus` of an exporter's server.
+def borrow(pid: int, name: str) -> BpfMap:
+    """A map of an exporter's server.
+
+    Args:
+        pid: the server's process.
+        name: one of `vcpus`, `near_vcpus`, `vm_clocks`, `tsc_offsets`.
 
     Raises:
         LookupError: the process holds no such map.
     """
-    size, fields = struct_layout("vcpu")
+    kind, key_size, structure = _MAPS[name]
+    size, fields = struct_layout(structure)
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         info = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
-        numbers = {key: int(info.get(key, "0"), 0) for key in (
-            "map_type", "key_size", "value_size", "max_entries"
-        )}  # fmt: skip
-        if numbers["map_type"] == _HASH and (numbers["key_size"], numbers["value_size"]) == (
-            4, size
-        ):  # fmt: skip
-            layout = MapLayout(4, size, numbers["max_entries"], dict(fields))
-            return BpfMap("vcpus", _descriptor(pid, int(entry.name)), layout)
-    raise LookupError(f"process {pid} holds no map of vCPU records of {size} bytes")
+        numbers = [int(info.get(word, "0"), 0) for word in ("map_type", "key_size", "value_size")]
+        most = int(info.get("max_entries", "0"))
+        # An array of one is the blank that new records are made from.
+        if numbers == [kind, key_size, size] and most > 1:
+            layout = MapLayout(key_size, size, most, dict(fields))
+            return BpfMap(name, _descriptor(pid, int(entry.name)), layout)
+    raise LookupError(f"process {pid} holds no map like {name}")
 
 
 def _descriptor(pid: int, number: int) -> int:
@@ -59,19 +65,62 @@ def _descriptor(pid: int, number: int) -> int:
 
 
 def records_of(pid: int, tids: Iterable[int]) -> list[bytes]:
-    """The records of these threads in an exporter's map."""
-    with borrow_vcpus(pid) as vcpus:
-        found = (vcpus.get(struct.pack("I", tid)) for tid in tids)
-        return [data for data in found if data is not None]
+    """The records of these threads, wherever an exporter has them."""
+    with borrow(pid, "vcpus") as vcpus, borrow(pid, "near_vcpus") as near:
+        at, size, _ = near.layout.fields["tid"]
+        found = []
+        for tid in tids:
+            own = struct.pack("I", tid)
+            data = near.get(struct.pack("I", tid % near.layout.max_entries))
+            if data is None or data[at : at + size] != own:
+                data = vcpus.get(own)
+            if data is not None:
+                found.append(data)
+        return found
+
+
+def clock_of(pid: int, vm: int) -> dict[str, int]:
+    """What an exporter has of a VM's clock.
+
+    Raises:
+        LookupError: nothing.
+    """
+    with borrow(pid, "vm_clocks") as clocks:
+        value = clocks.get(struct.pack("I", vm))
+        if value is None:
+            raise LookupError(f"nothing is known of the clock of process {vm}")
+        return fields_of(clocks, value)
+
+
+def offsets_of(pid: int, vm: int) -> list[dict[str, int]]:
+    """What an exporter has of the TSC offsets of a VM's vCPUs."""
+    with borrow(pid, "tsc_offsets") as offsets:
+        return [
+            fields_of(offsets, value)
+            for key, value in offsets.items()
+            if struct.unpack_from("I", key)[0] == vm
+        ]
+
+
+def fields_of(one: BpfMap, value: bytes) -> dict[str, int]:
+    """A value of a map by its fields, without when it was made."""
+    return {
+        name: int.from_bytes(value[offset : offset + size], "little")
+        for name, (offset, size, _) in one.layout.fields.items()
+        if name != "created_ns"
+    }
 
 
 def sparse(data: bytes) -> dict[str, dict[int, int]]:
-    """What a record holds that is not zero."""
+    """What a record has counted that is not zero: array → index → count; `isa` → {0: isa}."""
     _, fields = struct_layout("vcpu")
     (isa,) = struct.unpack_from("I", data, fields["isa"][0])
     result = {"isa": {0: isa}}
-    for name in _ARRAYS:
-        offset, _, elements = fields[name]
+    first = fields[_HEAD][0]
+    for name, (offset, size, elements) in fields.items():
+        if offset < first:
+            continue
+        assert size == 8 * elements, name
         words = struct.unpack_from(f"{elements}Q", data, offset)
         if counts := {index: word for index, word in enumerate(words) if word}:
             result[name] = counts

@@ -2,10 +2,14 @@
 """Many VMs on one machine: real processes with a real KVM VM, real vCPUs and a thread for each.
 
 They run nothing. Their command lines are QEMU's, their QMP sockets answer as a recorded QEMU did,
-and their vCPUs' records are written into the maps of a running exporter.
+and what BPF counted of the recorded guest is written for each of their vCPUs into the maps of a
+running exporter, many times as much of one VM as of another: as if some had run for minutes and
+others for months.
 """
 
 import asyncio
+import random
+import re
 import shutil
 import struct
 import subprocess
@@ -16,11 +20,13 @@ from pathlib import Path
 from typing import Self
 
 from kvmexporter.sources.qemu import QemuFacts, Visitor
-from tests.bench.counting import borrow_vcpus
-from tests.bench.recording import Record, linux_guest
+from tests.bench.counting import borrow
+from tests.bench.recording import linux_guest
+from tests.unit.clock_records import write_clock, write_offset
 from tests.unit.vcpu_records import record
 
 VCPUS = 8
+_MOST_MAGNITUDES = 5
 _SOURCE = Path(__file__).parent / "src" / "idle_vm.c"
 _QEMU = "/usr/bin/qemu-system-x86_64"
 
@@ -74,6 +80,7 @@ class Fleet:
         words = []
         for word in linux_guest().command_line[1:]:
             word = word.replace("/run/guest/qmp.sock", f"{self._directory}/{number}.sock")
+            word = re.sub(r"ifname=\w+", f"ifname=fleet{number:04}", word)
             words.append(word.replace("guest=linux-guest", f"guest=tenant-{number:04}"))
         words[words.index("-smp") + 1] = str(VCPUS)
         return subprocess.Popen(
@@ -86,27 +93,36 @@ class Fleet:
         return asyncio.run(Visitor().visit(self._directory / "0.sock", 30.0))
 
     def count(self, exporter: int) -> int:
-        """Write the records of all vCPU threads into the map of an exporter's server.
+        """Write what was counted of all VMs into the maps of an exporter's server.
 
         Args:
             exporter: its process.
 
         Returns:
-            How many.
+            How many vCPUs.
         """
-        facts = self.facts()
-        records = [self._data(linux_guest().record(vcpu, facts), vcpu) for vcpu in range(VCPUS)]
+        guest, facts = linux_guest(), self.facts()
+        counted = [guest.record(vcpu, facts) for vcpu in range(VCPUS)]
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         written = 0
-        with borrow_vcpus(exporter) as vcpus:
-            for vm in self._vms:
+        with (
+            borrow(exporter, "vcpus") as vcpus,
+            borrow(exporter, "vm_clocks") as clocks,
+            borrow(exporter, "tsc_offsets") as offsets,
+        ):
+            for number, vm in enumerate(self._vms):
+                times = 10 ** random.Random(number).uniform(0, _MOST_MAGNITUDES)
+                write_clock(clocks, vm.pid, now, **guest.clock)
                 tids = sorted(int(task.name) for task in Path(f"/proc/{vm.pid}/task").iterdir())
-                for tid, data in zip(tids[1:], records, strict=True):
-                    struct.pack_into("I", data, vcpus.layout.fields["tgid"][0], vm.pid)
-                    vcpus.set(struct.pack("I", tid), bytes(data))
+                for vcpu, (tid, one) in enumerate(zip(tids[1:], counted, strict=True)):
+                    arrays = {
+                        name: {index: int(count * times) for index, count in counts.items()}
+                        for name, counts in one.items()
+                        if name != "isa"
+                    }
+                    data = record(vm.pid, now, vcpu, one["isa"][0], 0, 0, **arrays)
+                    vcpus.set(struct.pack("I", tid), data)
+                    tsc = guest.tsc_offsets[vcpu % len(guest.tsc_offsets)]
+                    write_offset(offsets, vm.pid, vcpu, tsc["offset"], tsc["writes"], now)
                     written += 1
         return written
-
-    def _data(self, counted: Record, vcpu: int) -> bytearray:
-        arrays = {name: counts for name, counts in counted.items() if name != "isa"}
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return bytearray(record(0, now, vcpu, counted["isa"][0], 0, 0, **arrays))

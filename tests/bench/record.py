@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kvmexporter.sources.qemu import Visitor
-from tests.bench.counting import records_of, sparse
+from tests.bench.counting import clock_of, offsets_of, records_of, sparse
 from tests.bench.tap import Tap
 from tests.lab.devices import Disk
 from tests.lab.exporter import Exporter, Scrape
@@ -73,6 +73,9 @@ def record() -> dict[str, Any]:
             _work(guest, nic.peer)
             scrape = exporter.scrape()
             counted = [sparse(data) for data in records_of(exporter.pid, guest.vcpu_tids)]
+            assert len(counted) == len(guest.vcpu_tids)
+            clock = clock_of(exporter.pid, guest.pid)
+            offsets = offsets_of(exporter.pid, guest.pid)
             replies = dict(tap.replies)
         line = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")[:-1]
         print(exporter.log()[-3000:], file=sys.stderr)
@@ -82,6 +85,8 @@ def record() -> dict[str, Any]:
             "fatal": {},
             "replies": replies,
             "vcpus": counted,
+            "clock": clock,
+            "tsc_offsets": offsets,
             "series": _series(scrape, _NAME),
         }
     finally:
@@ -104,15 +109,18 @@ def main() -> None:
     """Record into the results directory of the lab."""
     recording = record()
     target = Path(os.environ["KVMEXPORTER_LAB_RESULTS"]) / "linux-guest.json"
-    extra = {name: recording.pop(name) for name in ("vcpus", "series")}
+    counted = {name: recording.pop(name) for name in ("vcpus", "clock", "tsc_offsets")}
+    series = recording.pop("series")
     text = written(recording).rstrip().removesuffix("}")
-    lines = [f"{json.dumps(one)}" for one in extra["series"]]
+    lines = [json.dumps(one) for one in series]
     target.write_text(
-        f'{text},\n"vcpus":{json.dumps(extra["vcpus"])},\n"series":[\n'
+        f"{text},\n"
+        + "".join(f'"{name}":{json.dumps(one)},\n' for name, one in counted.items())
+        + '"series":[\n'
         + ",\n".join(lines)
         + "\n]}\n"
     )
-    print(f"{len(extra['series'])} series, {len(recording['replies'])} replies")
+    print(f"{len(series)} series, {len(recording['replies'])} replies")
 
 
 if __name__ == "__main__":

@@ -32,12 +32,16 @@ class Guest:
         command_line: of its QEMU.
         replies: `command_key` → QEMU's answer.
         vcpus: the counters of each of its vCPUs.
+        clock: what was known of its clock, by the fields of BPF's record.
+        tsc_offsets: the same of each vCPU's TSC.
         series: (name, labels, value) of what was served of it.
     """
 
     command_line: tuple[str, ...]
     replies: Mapping[str, Mapping[str, Any]]
     vcpus: tuple[Record, ...]
+    clock: Mapping[str, int]
+    tsc_offsets: tuple[Mapping[str, int], ...]
     series: tuple[tuple[str, Mapping[str, str], float], ...]
 
     def record(self, vcpu: int, facts: QemuFacts) -> Record:
@@ -97,4 +101,7 @@ def linux_guest() -> Guest:
         for vcpu in content["vcpus"]
     )
     series = tuple((name, labels, value) for name, labels, value in content["series"])
-    return Guest(tuple(content["command_line"]), content["replies"], vcpus, series)
+    return Guest(
+        tuple(content["command_line"]), content["replies"], vcpus, content["clock"],
+        tuple(content["tsc_offsets"]), series,
+    )  # fmt: skip
