@@ -343,7 +343,7 @@ _DEVICES = (
         "virtio, virtio NICs on "
         "a tap want vhost.",
         queries=(Query('kvm_vm_device_info{@vm, path=~"$path"}'),),
-        hidden=("job", "instance"),
+        hidden=("job",),
         empty="no VMM could be asked",
     ),
     Panel(
@@ -352,7 +352,7 @@ _DEVICES = (
         about="Entries of each queue in use. 256 is QEMU's default; block devices and busy NICs "
         "gain from 1024. Only with --collector.devices.virtio.",
         queries=(Query("kvm_vm_virtqueue_size{@vm}", column=Column("Entries")),),
-        hidden=("job", "instance"),
+        hidden=("job",),
         empty=_NO_VIRTIO,
     ),
     Panel(
@@ -362,7 +362,7 @@ _DEVICES = (
         "RING_F_EVENT_IDX absent: more kicks; BALLOON_F_DEFLATE_ON_OOM absent: a full balloon can "
         "kill guests' processes. Only with --collector.devices.virtio.",
         queries=(Query("kvm_vm_virtio_feature{@vm}"),),
-        hidden=("job", "instance", "Value"),
+        hidden=("job",),
         empty=_NO_VIRTIO,
         width=24,
     ),

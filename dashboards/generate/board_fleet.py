@@ -3,8 +3,8 @@
 
 from dashboards.generate import panels_devices, thresholds
 from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.recording import VM
 
-_VM = "job, instance, vm"
 _FIRING = 'ALERTS{alertstate="firing", alertname=~"Kvm.+"}'
 
 BOARD = Board(
@@ -117,14 +117,14 @@ BOARD = Board(
                             column=Column("Steal", "percentunit", thresholds.STEAL),
                         ),
                         Query(
-                            f"sum by ({_VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}[5m]))",
+                            f"sum by ({VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}[5m]))",
                             column=Column("CPUs used", "short"),
                         ),
                         Query(
-                            f"max by ({_VM}) (kvm_vm_vcpus{{@vm}})", column=Column("vCPUs", "short")
+                            f"max by ({VM}) (kvm_vm_vcpus{{@vm}})", column=Column("vCPUs", "short")
                         ),
                         Query(
-                            f"max by ({_VM}) (kvm_vm_resident_memory_bytes{{@vm}})",
+                            f"max by ({VM}) (kvm_vm_resident_memory_bytes{{@vm}})",
                             column=Column("Memory", "bytes"),
                         ),
                     ),
@@ -159,10 +159,9 @@ BOARD = Board(
                         Query(
                             "max by (job, instance, clocksource) "
                             '(kvm_host_clocksource_info{@host, state="current"})',
-                            column=Column("Current"),
                         ),
                     ),
-                    hidden=("job", "Current"),
+                    hidden=("job",),
                     link="kvmexporter-timekeeping",
                     empty="no host is scraped",
                 ),
@@ -171,13 +170,8 @@ BOARD = Board(
                     kind="table",
                     about="What fires now and about whom. The alert's runbook says what to do: "
                     "runbooks/, by the alert's name.",
-                    queries=(
-                        Query(
-                            f"max by (alertname, severity, instance, vm) ({_FIRING})",
-                            column=Column("Firing"),
-                        ),
-                    ),
-                    hidden=("Firing",),
+                    queries=(Query(f"max by (alertname, severity, {VM}) ({_FIRING})"),),
+                    hidden=("job",),
                     empty="nothing fires",
                 ),
                 Panel(
@@ -189,10 +183,11 @@ BOARD = Board(
                     "evidence.",
                     queries=(
                         Query(
-                            "max by (severity, rule, vm, instance) (kvm_findings{@host})",
+                            f"max by (severity, rule, {VM}) (kvm_findings{{@host}})",
                             column=Column("Findings"),
                         ),
                     ),
+                    hidden=("job",),
                     empty="nothing to advise",
                     width=24,
                 ),

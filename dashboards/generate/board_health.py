@@ -201,7 +201,7 @@ _COST = (
                 column=Column("Running for", "s"),
             ),
         ),
-        hidden=("job", "Value #A"),
+        hidden=("job",),
         empty=_NONE,
     ),
 )

@@ -38,6 +38,12 @@ _FEW: Final = 10
 _WIDTHS: Final[Mapping[str, int]] = {"alertname": 250, "rule": 250, "severity": 90}
 _LEAST_WIDTH: Final = 80
 
+# What a link on a label carries of its row.
+_LINKED: Final[Mapping[str, tuple[str, ...]]] = {
+    "vm": ("job", "instance", "vm"),
+    "instance": ("job", "instance"),
+}
+
 _GOOD, _BAD, _NEUTRAL = "green", "red", "text"
 
 
@@ -192,22 +198,34 @@ def _table(panel: Panel) -> table.Panel:
         .thresholds(_thresholds(panel))
     )
     names: dict[str, str] = {}
+    left_out = ["Time", "__name__"]
     single = len(panel.queries) == 1
     for i, query in enumerate(panel.queries):
         value = "Value" if single else f"Value #{chr(ord('A') + i)}"
         if query.column:
             names[value] = query.column.title
-    hidden = ["Time", "__name__", *panel.hidden]
-    if not names:
-        hidden.append("Value")
+        else:
+            left_out.append(value)
+    columns = _columns(panel, names)
+    linked = [label for label in _LINKED if panel.link and label in columns]
+    # What is left out is gone, for links, too.
+    unseen = {name for label in linked for name in _LINKED[label]} & set(panel.hidden)
+    left_out += [label for label in panel.hidden if label not in unseen]
     if not single:
-        builder = builder.with_transformation(d.DataTransformerConfig(id_val="merge", options={}))
+        # Rows with different names would stay apart.
+        for name, options in (
+            ("filterFieldsByName", {"exclude": {"names": ["__name__"]}}),
+            ("merge", {}),
+        ):
+            builder = builder.with_transformation(
+                d.DataTransformerConfig(id_val=name, options=options)
+            )
     builder = builder.with_transformation(
         d.DataTransformerConfig(
             id_val="organize",
             options={
-                "excludeByName": dict.fromkeys(hidden, True),
-                "indexByName": {name: i for i, name in enumerate(_columns(panel, names))},
+                "excludeByName": dict.fromkeys(left_out, True),
+                "indexByName": {name: i for i, name in enumerate(columns)},
                 "renameByName": names,
             },
         )
@@ -220,7 +238,7 @@ def _table(panel: Panel) -> table.Panel:
     for query in panel.queries:
         if query.column:
             builder = builder.override_by_name(query.column.title, _column(query))
-    for label in _columns(panel, names):
+    for label in columns:
         if label in _WIDTHS:
             width = d.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label])
             builder = builder.override_by_name(label, [width])
@@ -228,20 +246,25 @@ def _table(panel: Panel) -> table.Panel:
         builder = builder.sort_by(
             [common.TableSortByFieldState().display_name(panel.sort).desc(True)]
         )
-    if panel.link:
-        builder = builder.override_by_name("vm", [_link("vm", panel.link)])
-        builder = builder.override_by_name("instance", [_link("instance", panel.link)])
+    for label in linked:
+        builder = builder.override_by_name(label, [_link(label, panel.link)])
+    for label in sorted(unseen):
+        builder = builder.override_by_name(
+            label, [d.DynamicConfigValue(id_val="custom.hidden", value=True)]
+        )
     return builder
 
 
 def _columns(panel: Panel, names: Mapping[str, str]) -> list[str]:
     """Columns from left to right: whom it is about first, values last."""
-    found = [named(expanded(query.expr)) for query in panel.queries]
-    labels = {label for one in found for label in one.grouped}
     declared = {metric.name: metric.labels for kind in COLLECTORS for metric in kind.metrics}
-    for one in found:
-        for metric in one.metrics:
-            labels |= {*declared.get(metric, ()), "instance"}
+    labels: set[str] = set()
+    for one in (named(expanded(query.expr)) for query in panel.queries):
+        for grouping in one.by:
+            labels |= grouping
+        if not one.by:
+            labels |= {"job", "instance"}
+            labels |= {label for metric in one.metrics for label in declared.get(metric, ())}
     first = [label for label in _FIRST if label in labels]
     return [*first, *sorted(labels - set(_FIRST)), *names]
 
@@ -259,11 +282,11 @@ def _column(query: Query) -> list[d.DynamicConfigValue]:
 
 
 def _link(label: str, board: str) -> d.DynamicConfigValue:
-    selection = "var-datasource=${datasource}&var-job=${__data.fields.job}&" + "&".join(
-        f"var-{name}=${{__data.fields.{name}}}"
-        for name in (("instance", "vm") if label == "vm" else ("instance",))
+    selection = "&".join(
+        f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in _LINKED[label]
     )
-    link = {"title": f"Open this {label}", "url": f"/d/{board}?{selection}&${{__url_time_range}}"}
+    url = f"/d/{board}?var-datasource=${{datasource}}&{selection}&${{__url_time_range}}"
+    link = {"title": f"Open this {label}", "url": url}
     return d.DynamicConfigValue(id_val="links", value=[link])
 
 

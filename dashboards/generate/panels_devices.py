@@ -13,7 +13,7 @@ BACKENDS = (
         "with the host; aio "
         "threads costs more than native or io_uring.",
         queries=(Query("kvm_vm_disk_info{@vm}"),),
-        hidden=("job", "instance"),
+        hidden=("job",),
         empty="no VM has a disk that can be told",
     ),
     Panel(
@@ -21,7 +21,7 @@ BACKENDS = (
         kind="table",
         about="What is behind each NIC. Without vnet_hdr no offload passes: small packets only.",
         queries=(Query("kvm_vm_nic_info{@vm}"),),
-        hidden=("job", "instance"),
+        hidden=("job",),
         empty="no VM has a NIC that can be told",
     ),
     Panel(
@@ -66,7 +66,7 @@ GUESTS = (
         about="What driver and device agreed on, as the guest sees it. Compare with Virtio "
         "features of its VM.",
         queries=(Query("kvm_guest_virtio_feature{@host}"),),
-        hidden=("job", "Value"),
+        hidden=("job",),
         empty=_NO_GUEST,
     ),
 )

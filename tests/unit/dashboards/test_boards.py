@@ -2,6 +2,7 @@
 """The dashboards: laid out without overlap, described, linked, with queries that parse."""
 
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dashboards.generate import board as boards
 from dashboards.generate import rules
 from dashboards.generate.boards import BOARDS, find
 from dashboards.generate.panel import Board, Panel
+from dashboards.generate.queries import named
 from tests.dashboards.asked import substituted
 
 MOST_AT_FIRST_SIGHT = 12
@@ -93,6 +95,62 @@ def test_links_carry_the_selection(board: Board) -> None:
     assert (link["includeVars"], link["keepTime"], link["tags"]) == (True, True, [boards.TAG])
     for panel in boards.panels(board):
         assert not panel.link or panel.link in {one.uid for one in BOARDS}
+
+
+def tables(board: Board) -> Iterator[dict[str, Any]]:
+    for panels in areas(board):
+        yield from (panel for panel in panels if panel["type"] == "table")
+
+
+def options_of(table: dict[str, Any], transformation: str) -> list[dict[str, Any]]:
+    return [one["options"] for one in table["transformations"] if one["id"] == transformation]
+
+
+def test_what_a_tables_link_names_is_in_its_frame() -> None:
+    """Seen or not: a field that is left out is empty in a link. And it may hold any character."""
+    linked = set()
+    for table in (table for board in BOARDS for table in tables(board)):
+        (organize,) = options_of(table, "organize")
+        overrides = table["fieldConfig"]["overrides"]
+        for one in (one for override in overrides for one in override["properties"]):
+            if one["id"] == "links":
+                (link,) = one["value"]
+                names = re.findall(r"\$\{__data\.fields\.(\w+):percentencode\}", link["url"])
+                assert link["url"].count("__data") == len(names) >= 2
+                assert {"job", "instance"} <= set(names) <= organize["indexByName"].keys()
+                assert not set(names) & organize["excludeByName"].keys()
+                for target in table["targets"]:
+                    assert all(set(names) <= by for by in named(target["expr"]).by)
+                linked.add(table["title"])
+    assert (
+        linked
+        == {panel.title for _, panel in PANELS if panel.kind == "table" and panel.link}
+        >= {"VMs, worst first", "Hosts"}
+    )
+
+
+def test_tables_hide_what_only_their_links_need() -> None:
+    """Out of sight, not out of the frame."""
+    (table,) = (one for one in tables(BOARDS[0]) if one["title"] == "Hosts")
+    hidden = [
+        override["matcher"]["options"]
+        for override in table["fieldConfig"]["overrides"]
+        if {"id": "custom.hidden", "value": True} in override["properties"]
+    ]
+    assert hidden == ["job"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_tables_leave_out_what_is_there(board: Board) -> None:
+    """By the names that fields have before they are renamed; rows of one thing are merged."""
+    for table in tables(board):
+        (organize,) = options_of(table, "organize")
+        assert not organize["excludeByName"].keys() & set(organize["renameByName"].values())
+        if len(table["targets"]) > 1:
+            kinds = [one["id"] for one in table["transformations"]]
+            assert kinds == ["filterFieldsByName", "merge", "organize"]
+            (left_out,) = options_of(table, "filterFieldsByName")
+            assert left_out == {"exclude": {"names": ["__name__"]}}
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=by_title)

@@ -132,11 +132,21 @@ def test_every_recording_is_used_more_than_once() -> None:
                 frozenset({"x_bucket"}),
                 frozenset({("x_bucket", "class"), ("x_bucket", "vm")}),
                 frozenset({"vm", "le"}),
+                frozenset({frozenset({"vm", "le"})}),
             ),
         ),
         (
             "a:b:c offset 1h * on (job) group_left () (y[1d] or vector(0))",
             Named(frozenset({"a:b:c", "y"}), frozenset(), frozenset({"job"})),
+        ),
+        (
+            "max by (vm) (a) / on (job) sum by(vm,job) (a)",
+            Named(
+                frozenset({"a"}),
+                frozenset(),
+                frozenset({"vm", "job"}),
+                frozenset({frozenset({"vm"}), frozenset({"vm", "job"})}),
+            ),
         ),
         (
             'count({__name__=~"kvm_.+"}) unless topk(3, z)',

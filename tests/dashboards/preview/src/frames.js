@@ -111,7 +111,7 @@ export function table(panel, theme) {
       }
     }
   });
-  const hidden = (name) => organize.excludeByName[name] || organize.excludeByName[organize.renameByName[name]];
+  const hidden = (name) => organize.excludeByName[name];
   const all = [...rows.values()];
   const fields = [
     ...[...labels]
