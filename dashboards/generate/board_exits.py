@@ -2,7 +2,8 @@
 """One VM's exits and I/O paths."""
 
 from dashboards.generate import panels_devices, thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
+from dashboards.generate.recording import VM
 
 _NO_BPF = "no exits are counted: does the host have BPF? See KVM / Exporter health"
 _R = "[$__rate_interval]"
@@ -16,8 +17,8 @@ _OVERVIEW = (
         "look for the "
         "reason to the right, for the device below.",
         queries=(
-            Query("vm:kvm_vm_exits_per_vcpu:rate5m{@vm}", "{{vm}}"),
-            Query("vm:kvm_vm_exits_per_vcpu:avg6h{@vm}", "{{vm}} · usual"),
+            Query("vm:kvm_vm_exits_per_vcpu:rate5m{@vm}", VM_LEGEND),
+            Query("vm:kvm_vm_exits_per_vcpu:avg6h{@vm}", VM_LEGEND + " · usual"),
         ),
         unit="cps",
         warn=thresholds.EXITS,
@@ -77,7 +78,7 @@ _OVERVIEW = (
         queries=(
             Query(
                 'topk(10, vm_device:kvm_vm_io_exits_per_vcpu:rate5m{@vm, path=~"$path"})',
-                "{{device}} · {{vm}}",
+                "{{device}} · " + VM_LEGEND,
             ),
         ),
         unit="cps",
@@ -105,7 +106,7 @@ _OVERVIEW = (
         title="Exits to the VMM",
         about="Exits that KVM passed to the VMM, per vCPU; above the dashes the VMM's lock "
         "limits the whole VM.",
-        queries=(Query("vm:kvm_vm_userspace_exits_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_userspace_exits_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="cps",
         warn=thresholds.USERSPACE_EXITS,
         empty="no exit to a VMM",
@@ -130,9 +131,9 @@ _OVERVIEW = (
         "spread its load (multiqueue, RSS). Many kicks for few bytes: no event index.",
         queries=(
             Query(
-                f"topk(10, sum by (vm, device, queue) "
+                f"topk(10, sum by ({VM}, device, queue) "
                 f"(rate(kvm_vm_virtqueue_kicks_total{{@vm}}{_R})))",
-                "{{device}} queue {{queue}} · {{vm}}",
+                "{{device}} queue {{queue}} · " + VM_LEGEND,
             ),
         ),
         unit="cps",
@@ -165,7 +166,7 @@ _OVERVIEW = (
                 f'{{@vm, class=~"$class", class!="hlt"}}{_R}))',
                 "{{class}}",
             ),
-            Query("vm:kvm_vm_exit_stall_seconds:p99_5m{@vm}", "{{vm}} · 99th percentile"),
+            Query("vm:kvm_vm_exit_stall_seconds:p99_5m{@vm}", VM_LEGEND + " · 99th percentile"),
         ),
         unit="s",
         warn=thresholds.EXIT_HANDLING_SECONDS,
@@ -198,7 +199,7 @@ _CPU = (
         about="Share of their time that vCPUs were ready and waited for a CPU. Above the dashes "
         "the guest "
         "notices: move something away from the host.",
-        queries=(Query("vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.STEAL,
         empty="no VM runs",
@@ -207,7 +208,9 @@ _CPU = (
     Panel(
         title="CPU time",
         about="CPUs that the vCPU threads use, in the guest and in handling its exits.",
-        queries=(Query(f"sum by (vm) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}{_R}))", "{{vm}}"),),
+        queries=(
+            Query(f"sum by ({VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}{_R}))", VM_LEGEND),
+        ),
         empty="no VM runs",
         width=8,
     ),
@@ -215,7 +218,7 @@ _CPU = (
         title="vhost workers",
         about="How busy the kernel's workers for this VM's queues are. At 100 % packets wait: "
         "more queue pairs.",
-        queries=(Query("vm:kvm_vm_vhost_cpu_per_worker:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_vhost_cpu_per_worker:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.VHOST_WORKER,
         empty="no device is on vhost",
@@ -241,9 +244,9 @@ _CPU = (
         "--collector.exits.buckets.",
         queries=(
             Query(
-                f"sum by (vm) (rate(kvm_vm_halt_seconds_sum{{@vm}}{_R})) / "
-                f"sum by (vm) (rate(kvm_vm_halt_seconds_count{{@vm}}{_R}))",
-                "{{vm}}",
+                f"sum by ({VM}) (rate(kvm_vm_halt_seconds_sum{{@vm}}{_R})) / "
+                f"sum by ({VM}) (rate(kvm_vm_halt_seconds_count{{@vm}}{_R}))",
+                VM_LEGEND,
             ),
         ),
         unit="s",
@@ -254,7 +257,7 @@ _CPU = (
         title="CPU time lost to halt polling, at most",
         about="Upper bound of the share of each vCPU that polls in vain take. Above the dashes, "
         "lower halt_poll_ns.",
-        queries=(Query("vm:kvm_vm_halt_polling_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_halt_polling_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.HALT_POLLING,
         empty="KVM's own counters are not to be had here",
@@ -283,7 +286,7 @@ _PROCESSOR = (
         "seen. Above the "
         "dashes is a storm.",
         queries=(
-            Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", "{{vm}}"),
+            Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", VM_LEGEND),
             Query(
                 f"sum by (kind) (rate(kvm_vm_interrupts_injected_total{{@vm}}{_R}))",
                 "all vCPUs: {{kind}}",
@@ -313,7 +316,8 @@ _PROCESSOR = (
         "interrupt on one CPU.",
         queries=(
             Query(
-                f"sum by (vm, vcpu) (rate(kvm_vm_vcpu_exits_total{{@vm}}{_R}))", "{{vm}}/{{vcpu}}"
+                f"sum by ({VM}, vcpu) (rate(kvm_vm_vcpu_exits_total{{@vm}}{_R}))",
+                VM_LEGEND + " · vCPU {{vcpu}}",
             ),
         ),
         unit="cps",

@@ -2,7 +2,7 @@
 """Hosts and VMs at a glance, worst first."""
 
 from dashboards.generate import panels_devices, thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
 from dashboards.generate.recording import VM
 
 _FIRING = 'ALERTS{alertstate="firing", alertname=~"Kvm.+"}'
@@ -149,7 +149,7 @@ BOARD = Board(
                             "sum by (job, instance) (kvm_vm_vcpus{@host})", column=Column("vCPUs")
                         ),
                         Query(
-                            "max by (job, instance) (kvm_host_clock_synchronized{@host})",
+                            "min by (job, instance) (kvm_host_clock_synchronized{@host})",
                             column=Column("Synchronised", "bool_yes_no"),
                         ),
                         Query(
@@ -199,7 +199,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             "topk(10, vm:kvm_vm_exits_per_vcpu:rate5m{@vm})",
-                            "{{vm}} · {{instance}}",
+                            VM_LEGEND,
                         ),
                     ),
                     unit="cps",
@@ -214,7 +214,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             "topk(10, vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm})",
-                            "{{vm}} · {{instance}}",
+                            VM_LEGEND,
                         ),
                     ),
                     unit="percentunit",

@@ -2,7 +2,7 @@
 """Whether the exporters can be believed, and what they cost."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
 
 _NONE = "no exporter is scraped"
 
@@ -14,7 +14,7 @@ _OVERVIEW = (
         "the service's log.",
         queries=(
             Query(
-                "max by (instance) (up{@host} and on (job, instance) "
+                "min by (job, instance) (up{@host} and on (job, instance) "
                 "last_over_time(kvmexporter_build_info[1d]))",
                 "{{instance}}",
             ),
@@ -110,9 +110,9 @@ _OVERVIEW = (
         "dashes, and above three times how often each is asked, it does not answer: devices may "
         "be called unknown. With hundreds of VMs each is asked less often.",
         queries=(
-            Query("topk(10, kvmexporter_vm_refresh_age_seconds{@vm})", "{{vm}} · {{instance}}"),
+            Query("topk(10, kvmexporter_vm_refresh_age_seconds{@vm})", VM_LEGEND),
             Query(
-                "max by (instance) (kvmexporter_vm_refresh_interval_seconds{@host})",
+                "max by (job, instance) (kvmexporter_vm_refresh_interval_seconds{@host})",
                 "asked every · {{instance}}",
             ),
         ),
@@ -126,7 +126,7 @@ _OVERVIEW = (
         about="Series of the ten VMs with most, by the budget of their devices. Above the dashes "
         "a VM costs more "
         "than it should.",
-        queries=(Query("topk(10, vm:kvm_vm_series:budget_ratio{@vm})", "{{vm}} · {{instance}}"),),
+        queries=(Query("topk(10, vm:kvm_vm_series:budget_ratio{@vm})", VM_LEGEND),),
         unit="percentunit",
         warn=1,
         empty="no VM runs",

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+# One series a VM: while it migrates, two hosts have it.
+VM_LEGEND = "{{vm}} · {{instance}}"
+
 # What `@host` and `@vm` in a panel's query stand for.
 _SELECTORS = {
     "@host": 'job=~"$job", instance=~"$instance"',
