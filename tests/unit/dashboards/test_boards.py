@@ -14,7 +14,7 @@ import pytest
 from dashboards.generate import board as boards
 from dashboards.generate import rules
 from dashboards.generate.boards import BOARDS, find
-from dashboards.generate.panel import Board, Panel
+from dashboards.generate.panel import Board, Panel, expanded
 from dashboards.generate.queries import named
 from tests.dashboards.asked import substituted
 
@@ -158,6 +158,32 @@ def test_every_dashboard_is_annotated(board: Board) -> None:
     """With what explains a change in any panel."""
     names = [one["name"] for one in document(board)["annotations"]["list"]]
     assert names == list(boards.ANNOTATIONS)
+
+
+def test_an_annotation_is_about_what_is_chosen() -> None:
+    """A VM's about the chosen VMs; but a migration is seen from two hosts, one of which is not."""
+    for name, (expr, text, _) in boards.ANNOTATIONS.items():
+        asked = expanded(expr)
+        for selector in re.findall(r"kvm_vm_\w+\{([^}]*)\}", asked):
+            assert 'vm=~"$vm"' in selector, name
+        assert ("$instance" not in asked) == (name == "Migrations")
+        assert "{{instance}}" in text or name == "Migrations"
+
+
+@pytest.mark.parametrize("who", ["host", "guest"])
+def test_clocksource_changes_are_marked(who: str) -> None:
+    """Of hosts and of guests, the first and any after it."""
+    expr, _, _ = boards.ANNOTATIONS["Clocksource changes"]
+    counter = f"kvm_{who}_clocksource_changes_total{{@host}}"
+    assert f"({counter} unless {counter} offset 1m)" in expr
+    assert f"({counter} - {counter} offset 1m > 0)" in expr
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_title)
+def test_queries_name_variables_that_the_dashboard_has(board: Board) -> None:
+    """Another would be sent to Prometheus as it stands."""
+    known = {*board.variables, "__rate_interval"}
+    assert {name for one in queries(board) for name in re.findall(r"\$(\w+)", one)} <= known
 
 
 def queries(board: Board) -> Iterator[str]:
