@@ -92,6 +92,9 @@ def _mapping(panel: Panel) -> d.ValueMap:
 def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
     low, high = (_BAD, _GOOD) if panel.warn_below else (_GOOD, _BAD)
     steps = [d.Threshold(value=None, color=low if panel.warn is not None else _NEUTRAL)]
+    if panel.kind == "stat" and panel.warn is not None:
+        # The lowest is also the colour of no value.
+        steps = [d.Threshold(value=None, color=_NEUTRAL), d.Threshold(value=0, color=low)]
     if panel.warn is not None and panel.centred:
         # Good is between two lines.
         steps = [
@@ -243,8 +246,16 @@ def _table(panel: Panel) -> table.Panel:
             width = d.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label])
             builder = builder.override_by_name(label, [width])
     if panel.sort:
+        lowest = {
+            query.column.title
+            for query in panel.queries
+            if query.column and query.column.warn_below
+        }
         builder = builder.sort_by(
-            [common.TableSortByFieldState().display_name(panel.sort).desc(True)]
+            [
+                common.TableSortByFieldState().display_name(title).desc(title not in lowest)
+                for title in panel.sort
+            ]
         )
     for label in linked:
         builder = builder.override_by_name(label, [_link(label, panel.link)])
@@ -273,7 +284,8 @@ def _column(query: Query) -> list[d.DynamicConfigValue]:
     assert query.column
     properties = [d.DynamicConfigValue(id_val="unit", value=query.column.unit)]
     if query.column.warn is not None:
-        steps = [{"color": _NEUTRAL, "value": None}, {"color": _BAD, "value": query.column.warn}]
+        low, high = (_BAD, _NEUTRAL) if query.column.warn_below else (_NEUTRAL, _BAD)
+        steps = [{"color": low, "value": None}, {"color": high, "value": query.column.warn}]
         properties += [
             d.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}),
             d.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}),

@@ -33,11 +33,13 @@ class Column:
         title: its heading.
         unit: Grafana's name of the unit.
         warn: coloured from here on.
+        warn_below: whether it is the low values; the worst are then the lowest.
     """
 
     title: str
     unit: str = "short"
     warn: float | None = None
+    warn_below: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Panel:
         texts: value → what is shown for it, and in which colour.
         hidden: labels that a table leaves out.
         link: dashboard that a table's rows open for their VM or host.
-        sort: column that a table is sorted by, largest first.
+        sort: columns that a table is sorted by, worst first.
         centred: whether zero is in the middle of the axis.
         long_legend: whether it has too many names for a line or two below.
     """
@@ -92,7 +94,7 @@ class Panel:
     texts: Mapping[str, tuple[str, str]] | None = None
     hidden: tuple[str, ...] = ()
     link: str = ""
-    sort: str = ""
+    sort: tuple[str, ...] = ()
     centred: bool = False
     long_legend: bool = False
 

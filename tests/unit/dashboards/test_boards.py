@@ -140,6 +140,52 @@ def test_tables_hide_what_only_their_links_need() -> None:
     assert hidden == ["job"]
 
 
+def test_tables_begin_with_the_worst() -> None:
+    """Most alerts first, then what is most, or least, of what is worst."""
+    order = {
+        one["title"]: [(by["displayName"], by["desc"]) for by in one["options"]["sortBy"]]
+        for one in tables(BOARDS[0])
+        if "sortBy" in one["options"]
+    }
+    assert order == {
+        "VMs, worst first": [("Alerts firing", True), ("Exits/s per vCPU", True)],
+        "Hosts": [("Alerts firing", True), ("Synchronised", False), ("Clock offset", True)],
+    }
+
+
+def test_low_values_that_are_bad_are_red() -> None:
+    """And no others of that column."""
+    (table,) = (one for one in tables(BOARDS[0]) if one["title"] == "Hosts")
+    (properties,) = (
+        {one["id"]: one["value"] for one in override["properties"]}
+        for override in table["fieldConfig"]["overrides"]
+        if override["matcher"]["options"] == "Synchronised"
+    )
+    assert properties["thresholds"]["steps"] == [
+        {"color": "red", "value": None},
+        {"color": "text", "value": 1},
+    ]
+    assert properties["custom.cellOptions"] == {"type": "color-text"}
+
+
+def test_no_value_is_neither_good_nor_bad() -> None:
+    """A number that is not known is not green."""
+    bounded = {
+        one["title"]: one["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        for board in BOARDS
+        for panels in areas(board)
+        for one in panels
+        if one["type"] == "stat" and len(one["fieldConfig"]["defaults"]["thresholds"]["steps"]) > 1
+    }
+    assert bounded.keys() == {"Alerts firing", "Hosts not on their TSC"}
+    for steps in bounded.values():
+        assert [(one["value"], one["color"]) for one in steps] == [
+            (None, "text"),
+            (0, "green"),
+            (1, "red"),
+        ]
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=by_title)
 def test_tables_leave_out_what_is_there(board: Board) -> None:
     """By the names that fields have before they are renamed; rows of one thing are merged."""
