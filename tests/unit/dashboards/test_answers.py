@@ -140,6 +140,33 @@ def test_a_vm_has_its_own_alerts(tmp_path: Path) -> None:
     check(tmp_path, VMS, expr, {})
 
 
+@pytest.mark.parametrize(
+    ("title", "metric", "label", "bad"),
+    [
+        ("Collectors", "kvmexporter_collector_success", "collector", 0.0),
+        ("Probes", "kvmexporter_bpf_attached", "tracepoint", 1.0),
+    ],
+)
+def test_what_fails_is_named_with_its_host(
+    tmp_path: Path, title: str, metric: str, label: str, bad: float
+) -> None:
+    """Each host in a word, and each thing that fails there."""
+    series = {
+        f'{metric}{{job="j", instance="{host}", {label}="{what}"}}': value
+        for host, what, value in (
+            *(("a", "x", "1x20"), ("a", "y", "1x20")),
+            *(("b", "x", "1x20"), ("b", "y", "0x20")),
+        )
+    }
+    expected = {
+        '{instance="a", job="j"}': 1 - bad,
+        '{instance="b", job="j"}': bad,
+        f'{{{label}="y", instance="b", job="j"}}': bad,
+    }
+    (query,) = find("kvmexporter-health", title).queries
+    check(tmp_path, series, query.expr, expected)
+
+
 @pytest.mark.parametrize("chosen", [{}, {"instance": "a"}, {"instance": "a", "vm": "db"}])
 def test_a_migration_is_marked(tmp_path: Path, chosen: Mapping[str, str]) -> None:
     """On both hosts, and for a few minutes; two VMs of one name are none."""
