@@ -2,10 +2,11 @@
 """One VM's exits and I/O paths."""
 
 from dashboards.generate import panels_devices, thresholds
-from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Panel, Query, Section
 from dashboards.generate.recording import VM
 
 _NO_BPF = "no exits are counted: does the host have BPF? See KVM / Exporter health"
+_NO_INTERRUPT = "no interrupt was injected in software"
 _R = "[$__rate_interval]"
 
 _OVERVIEW = (
@@ -279,22 +280,30 @@ _PROCESSOR = (
         ),
         unit="cps",
         empty="no MSR was accessed",
+        width=8,
     ),
     Panel(
         title="Interrupts injected",
         about="Interrupts per vCPU that KVM injects in software; with APICv or AVIC most are not "
         "seen. Above the "
         "dashes is a storm.",
-        queries=(
-            Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", VM_LEGEND),
-            Query(
-                f"sum by (kind) (rate(kvm_vm_interrupts_injected_total{{@vm}}{_R}))",
-                "all vCPUs: {{kind}}",
-            ),
-        ),
+        queries=(Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="cps",
         warn=thresholds.INTERRUPTS,
-        empty="no interrupt was injected in software",
+        empty=_NO_INTERRUPT,
+        width=8,
+    ),
+    Panel(
+        title="Interrupts by kind",
+        about="All chosen VMs' together. external: of devices and timers; software: the guest's "
+        "own; reinjected: cut short by an exit and given again; exception: raised by KVM.",
+        queries=(
+            Query(f"sum by (kind) (rate(kvm_vm_interrupts_injected_total{{@vm}}{_R}))", "{{kind}}"),
+        ),
+        unit="cps",
+        stacked=True,
+        empty=_NO_INTERRUPT,
+        width=8,
     ),
     Panel(
         title="Hypercalls",
@@ -337,41 +346,6 @@ _PROCESSOR = (
     ),
 )
 
-_NO_VIRTIO = "not served (--collector.devices.virtio; kvmexporter dump shows it anyway)"
-
-_DEVICES = (
-    Panel(
-        title="Devices",
-        kind="table",
-        about="Each device and the path its data takes. emulated NICs and disks want to be "
-        "virtio, virtio NICs on "
-        "a tap want vhost.",
-        queries=(Query('kvm_vm_device_info{@vm, path=~"$path"}'),),
-        hidden=("job",),
-        empty="no VMM could be asked",
-    ),
-    Panel(
-        title="Virtqueue sizes",
-        kind="table",
-        about="Entries of each queue in use. 256 is QEMU's default; block devices and busy NICs "
-        "gain from 1024. Only with --collector.devices.virtio.",
-        queries=(Query("kvm_vm_virtqueue_size{@vm}", column=Column("Entries")),),
-        hidden=("job",),
-        empty=_NO_VIRTIO,
-    ),
-    Panel(
-        title="Virtio features",
-        kind="table",
-        about="What guests accepted. NET_F_HOST_TSO4 and CSUM absent: small packets only; "
-        "RING_F_EVENT_IDX absent: more kicks; BALLOON_F_DEFLATE_ON_OOM absent: a full balloon can "
-        "kill guests' processes. Only with --collector.devices.virtio.",
-        queries=(Query("kvm_vm_virtio_feature{@vm}"),),
-        hidden=("job",),
-        empty=_NO_VIRTIO,
-        width=24,
-    ),
-)
-
 BOARD = Board(
     uid="kvmexporter-exits",
     title="KVM / VM: exits and I/O paths",
@@ -381,7 +355,7 @@ BOARD = Board(
         Section("", _OVERVIEW),
         Section("CPU, steal and halts", _CPU),
         Section("Processor", _PROCESSOR),
-        Section("Devices", (*_DEVICES, *panels_devices.BACKENDS)),
+        Section("Devices", (*panels_devices.PATHS, *panels_devices.BACKENDS)),
         Section("Inside guests", panels_devices.GUESTS),
     ),
 )

@@ -102,12 +102,12 @@ PANELS = (
         about="Faults in the tables that map guest memory: high after a start or a "
         "balloon's deflation, "
         "then low. High for long: the host swaps, merges or migrates the guest's "
-        "pages.",
+        "pages. pf_fixed, those that made an entry, are a part of pf_taken.",
         queries=(
             Query(
-                f"sum by ({VM}) (rate(kvm_vm_kvm_stat_total"
-                '{@vm, stat=~"pf_taken|pf_fixed"}[$__rate_interval]))',
-                VM_LEGEND + " · KVM",
+                f"sum by ({VM}, stat) (rate(kvm_vm_kvm_stat_total"
+                f'{{@vm, stat=~"pf_taken|pf_fixed"}}{_R}))',
+                VM_LEGEND + " · {{stat}}",
             ),
             Query(
                 f'sum by ({VM}) (rate(kvm_vm_exits_total{{@vm, class="page_fault"}}{_R}))',

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.generate.board import ANNOTATIONS
-from dashboards.generate.boards import find
+from dashboards.generate.alerts import ALERTS
+from dashboards.generate.board import ANNOTATIONS, panels
+from dashboards.generate.boards import BOARDS, find
 from dashboards.generate.panel import expanded
 from dashboards.generate.rules import dump
 from tests.dashboards.asked import substituted
@@ -50,7 +51,7 @@ def check(directory: Path, series: Series, expr: str, expected: Answers, **chose
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {
-                "expr": substituted(asked),
+                "expr": substituted(asked, "5m"),
                 "eval_time": "15m",
                 "exp_samples": [
                     {"labels": labels, "value": value} for labels, value in expected.items()
@@ -165,6 +166,55 @@ def test_what_fails_is_named_with_its_host(
     }
     (query,) = find("kvmexporter-health", title).queries
     check(tmp_path, series, query.expr, expected)
+
+
+def test_emulated_devices_are_those_of_the_chosen_vms(tmp_path: Path) -> None:
+    """As their alert judges them: emulated, by the VMM, where virtio would do."""
+    (alert,) = (one for one in ALERTS if one.name == "KvmVmEmulatedDeviceInUse")
+    panel = find("kvmexporter-exits", "Emulated devices")
+    (query,) = panel.queries
+    assert alert.value in query.expr
+    assert panel.warn == alert.threshold
+    exits = (
+        ("a", "db", "e1000", "emulated", "userspace"),
+        ("a", "db", "virtio-net-pci", "virtio", "userspace"),
+        ("a", "db", "ich9-ahci", "emulated", "kernel"),
+        ("b", "web", "e1000", "emulated", "userspace"),
+    )
+    series = {
+        f'kvm_vm_io_exits_total{{job="j", instance="{host}", vm="{vm}", device="{driver}0", '
+        f'driver="{driver}", path="{path}", handler="{handler}"}}': "0+480x20"
+        for host, vm, driver, path, handler in exits
+    }
+    expected = {
+        f'{{job="j", instance="{host}", vm="{vm}", device="e10000", driver="e1000"}}': 8.0
+        for host, vm in (("a", "db"), ("b", "web"))
+    }
+    check(tmp_path, {**VMS, **series}, query.expr, expected)
+    expected.popitem()
+    check(tmp_path, {**VMS, **series}, query.expr, expected, vm="db")
+
+
+def test_faults_are_counted_once(tmp_path: Path) -> None:
+    """Those that were fixed are a part of those that were taken."""
+    query, _ = find("kvmexporter-memory", "Second-level page faults").queries
+    series = {
+        f'kvm_vm_kvm_stat_total{{job="j", instance="a", vm="db", stat="{stat}"}}': f"0+{slope}x20"
+        for stat, slope in (("pf_taken", 480), ("pf_fixed", 240), ("pf_fast", 960))
+    }
+    expected = {
+        f'{{job="j", instance="a", vm="db", stat="{stat}"}}': rate
+        for stat, rate in (("pf_taken", 8.0), ("pf_fixed", 4.0))
+    }
+    check(tmp_path, series, query.expr, expected)
+
+
+def test_what_is_of_one_vcpu_is_not_among_sums() -> None:
+    """A bound for one does not hold for all."""
+    for board in BOARDS:
+        for panel in panels(board):
+            of_one = ["_per_vcpu:" in query.expr for query in panel.queries]
+            assert panel.kind == "table" or all(of_one) or not any(of_one), panel.title
 
 
 @pytest.mark.parametrize("chosen", [{}, {"instance": "a"}, {"instance": "a", "vm": "db"}])
