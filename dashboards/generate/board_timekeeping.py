@@ -74,7 +74,9 @@ _OVERVIEW = (
         title="Host clock offset",
         about="What the kernel still has to work off to reach its reference; positive: the host "
         "is behind. Between "
-        "the dashes is fine, a straight line down is a correction under way.",
+        "the dashes is fine, a straight line down is a correction under way. chronyd leaves the "
+        "kernel nothing to work off: under it this is 0 whatever the clock is, and the estimated "
+        "error, beside this, is what tells.",
         queries=(Query("kvm_host_clock_offset_seconds{@host}", "{{instance}}"),),
         unit="s",
         warn=thresholds.CLOCK_OFFSET_SECONDS,
@@ -103,7 +105,7 @@ _OVERVIEW = (
         "of it. realtime "
         "leaving monotonic is a step.",
         queries=(Query("kvm_host_clock_drift_ratio{@host}", "{{instance}} {{clock}}"),),
-        unit="none",
+        unit="ppm",
         centred=True,
         empty=_NO_HOST,
         width=8,
@@ -168,7 +170,7 @@ _OVERVIEW = (
         about="How much faster than their hosts' guests' clocks run. Beyond the dashes no "
         "oscillator explains it.",
         queries=(Query("kvm_guest_clock_drift_ratio{@host}", "{{instance}} by {{source}}"),),
-        unit="none",
+        unit="ppm",
         warn=thresholds.CLOCK_DRIFT_RATIO,
         centred=True,
         empty=_NO_GUEST,

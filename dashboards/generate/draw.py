@@ -2,6 +2,7 @@
 """Panels with Grafana's own builders."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from grafana_foundation_sdk.builders import (
@@ -34,6 +35,9 @@ _FIRST: Final = ("severity", "alertname", "rule", "vm", "device", "instance")
 # Counts of which each matters: their axis is not to end at 100 where there are none.
 _FEW: Final = 10
 
+# Units that Grafana has for what is a ratio here, and does not convert it to.
+_PER_ONE: Final[Mapping[str, float]] = {"ppm": 1e6}
+
 # Labels whose values are long or short, and how wide their columns are, in pixels.
 _WIDTHS: Final[Mapping[str, int]] = {"alertname": 250, "rule": 250, "severity": 90}
 _LEAST_WIDTH: Final = 80
@@ -49,6 +53,7 @@ _GOOD, _BAD, _NEUTRAL = "green", "red", "text"
 
 def draw(panel: Panel, identity: int, position: d.GridPos) -> Builder:
     """A panel at its place."""
+    panel = _converted(panel)
     builder = (
         _KINDS[panel.kind](panel)
         .id(identity)
@@ -64,6 +69,19 @@ def draw(panel: Panel, identity: int, position: d.GridPos) -> Builder:
     for i, query in enumerate(panel.queries):
         builder = builder.with_target(_target(panel, query, chr(ord("A") + i)))
     return builder
+
+
+def _converted(panel: Panel) -> Panel:
+    if panel.unit not in _PER_ONE:
+        return panel
+    factor = _PER_ONE[panel.unit]
+    return replace(
+        panel,
+        warn=None if panel.warn is None else panel.warn * factor,
+        queries=tuple(
+            replace(query, expr=f"({query.expr}) * {factor:.0e}") for query in panel.queries
+        ),
+    )
 
 
 def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:

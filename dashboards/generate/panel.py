@@ -67,7 +67,7 @@ class Panel:
         kind: how it is drawn.
         queries: what it shows.
         empty: what it says where there is no data.
-        unit: Grafana's name of the unit.
+        unit: Grafana's name of the unit; a ratio may be in ppm.
         width, height: in cells of the grid of 24.
         warn: where values become worth a look.
         warn_below: whether it is the low values.

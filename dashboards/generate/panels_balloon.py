@@ -7,7 +7,7 @@ from dashboards.generate.recording import VM
 
 _NO_DETAILS = "not served (--collector.balloon.details; kvmexporter dump shows it anyway)"
 _NO_BALLOON = "no VM has a balloon that can be asked"
-_NO_STATS = "no guest gives statistics (guest-stats-polling-interval)"
+_NO_STATS = "no guest gives statistics: nobody asks it to (--balloon.set-polling)"
 _R = "[$__rate_interval]"
 
 PANELS = (

@@ -5,7 +5,7 @@ from dashboards.generate import thresholds
 from dashboards.generate.panel import VM_LEGEND, YES_NO, Column, Panel, Query
 from dashboards.generate.recording import VM
 
-_NO_AGENT = "no guest agent is asked for the time, or none answers"
+_NO_AGENT = "no guest agent is asked for the time (--guest-agent), or none answers"
 _NO_QMP = "no VMM could be asked"
 
 PANELS = (
@@ -33,7 +33,7 @@ PANELS = (
         "the dashes nobody "
         "disciplines it, or somebody does so wrongly.",
         queries=(Query("vm:kvm_vm_clock_drift:ratio30m{@vm}", VM_LEGEND + " by {{source}}"),),
-        unit="none",
+        unit="ppm",
         warn=thresholds.CLOCK_DRIFT_RATIO,
         centred=True,
         empty=_NO_AGENT,

@@ -16,6 +16,7 @@ from dashboards.generate import rules
 from dashboards.generate.boards import BOARDS, find
 from dashboards.generate.panel import Board, Panel, expanded
 from dashboards.generate.queries import named
+from kvmexporter.cli.serve import serve
 from tests.dashboards.asked import substituted
 
 MOST_AT_FIRST_SIGHT = 12
@@ -184,6 +185,55 @@ def test_no_value_is_neither_good_nor_bad() -> None:
             (0, "green"),
             (1, "red"),
         ]
+
+
+def test_ratios_are_drawn_in_ppm() -> None:
+    """Numbers and bounds alike; no ratio is without a unit."""
+    drawn = {
+        one["title"]: (
+            [target["expr"] for target in one["targets"]],
+            one["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"],
+        )
+        for board in BOARDS
+        for panels in areas(board)
+        for one in panels
+        if one["type"] != "row" and one["fieldConfig"]["defaults"]["unit"] == "ppm"
+    }
+    assert {title: bound for title, (_, bound) in drawn.items()} == {
+        "Host clock drift": None,
+        "Guest clock drift": 100,
+        "VM clock drift": 100,
+        "Frequency adjustment": 500,
+    }
+    assert all(expr.endswith(") * 1e+06") for asked, _ in drawn.values() for expr in asked)
+    assert not [panel.title for _, panel in PANELS if panel.unit == "none"]
+
+
+@pytest.mark.parametrize(
+    ("board", "title", "flag"),
+    [
+        ("kvmexporter-timekeeping", "VM clock offset", "--guest-agent"),
+        ("kvmexporter-timekeeping", "VM clock drift", "--guest-agent"),
+        ("kvmexporter-timekeeping", "Guest agents answer", "--guest-agent"),
+        ("kvmexporter-memory", "Available in guests", "--balloon.set-polling"),
+        ("kvmexporter-memory", "Memory by use in guests", "--balloon.set-polling"),
+    ],
+)
+def test_an_empty_panel_names_the_flag(board: str, title: str, flag: str) -> None:
+    """That would fill it."""
+    assert f"({flag})" in find(board, title).empty
+
+
+def test_flags_in_texts_are_flags() -> None:
+    """Those that panels name are there to be given."""
+    told = {
+        flag
+        for _, panel in PANELS
+        for flag in re.findall(r"--[a-z][\w.-]*\w", f"{panel.about} {panel.empty}")
+    }
+    known = {one for parameter in serve.params for one in parameter.opts}
+    assert told
+    assert told <= known
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=by_title)
