@@ -23,7 +23,15 @@ PATHS = (
         unit="cps",
         warn=_EMULATED.threshold,
         empty="no emulated disk or NIC was accessed",
-        width=24,
+    ),
+    Panel(
+        title="Virtqueue sizes",
+        kind="table",
+        about="Entries of each queue in use. 256 is QEMU's default; block devices and busy NICs "
+        "gain from 1024. Only with --collector.devices.virtio.",
+        queries=(Query("kvm_vm_virtqueue_size{@vm}", column=Column("Entries")),),
+        hidden=("job",),
+        empty=_NO_VIRTIO,
     ),
     Panel(
         title="Devices",
@@ -34,15 +42,7 @@ PATHS = (
         queries=(Query('kvm_vm_device_info{@vm, path=~"$path"}'),),
         hidden=("job",),
         empty="no VMM could be asked",
-    ),
-    Panel(
-        title="Virtqueue sizes",
-        kind="table",
-        about="Entries of each queue in use. 256 is QEMU's default; block devices and busy NICs "
-        "gain from 1024. Only with --collector.devices.virtio.",
-        queries=(Query("kvm_vm_virtqueue_size{@vm}", column=Column("Entries")),),
-        hidden=("job",),
-        empty=_NO_VIRTIO,
+        width=24,
     ),
     Panel(
         title="Virtio features",
