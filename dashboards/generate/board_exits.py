@@ -2,9 +2,11 @@
 """One VM's exits and I/O paths."""
 
 from dashboards.generate import panels_devices, thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Panel, Query, Section
+from dashboards.generate.recording import VM
 
 _NO_BPF = "no exits are counted: does the host have BPF? See KVM / Exporter health"
+_NO_INTERRUPT = "no interrupt was injected in software"
 _R = "[$__rate_interval]"
 
 _OVERVIEW = (
@@ -16,8 +18,8 @@ _OVERVIEW = (
         "look for the "
         "reason to the right, for the device below.",
         queries=(
-            Query("vm:kvm_vm_exits_per_vcpu:rate5m{@vm}", "{{vm}}"),
-            Query("vm:kvm_vm_exits_per_vcpu:avg6h{@vm}", "{{vm}} · usual"),
+            Query("vm:kvm_vm_exits_per_vcpu:rate5m{@vm}", VM_LEGEND),
+            Query("vm:kvm_vm_exits_per_vcpu:avg6h{@vm}", VM_LEGEND + " · usual"),
         ),
         unit="cps",
         warn=thresholds.EXITS,
@@ -77,7 +79,7 @@ _OVERVIEW = (
         queries=(
             Query(
                 'topk(10, vm_device:kvm_vm_io_exits_per_vcpu:rate5m{@vm, path=~"$path"})',
-                "{{device}} · {{vm}}",
+                "{{device}} · " + VM_LEGEND,
             ),
         ),
         unit="cps",
@@ -105,7 +107,7 @@ _OVERVIEW = (
         title="Exits to the VMM",
         about="Exits that KVM passed to the VMM, per vCPU; above the dashes the VMM's lock "
         "limits the whole VM.",
-        queries=(Query("vm:kvm_vm_userspace_exits_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_userspace_exits_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="cps",
         warn=thresholds.USERSPACE_EXITS,
         empty="no exit to a VMM",
@@ -130,9 +132,9 @@ _OVERVIEW = (
         "spread its load (multiqueue, RSS). Many kicks for few bytes: no event index.",
         queries=(
             Query(
-                f"topk(10, sum by (vm, device, queue) "
+                f"topk(10, sum by ({VM}, device, queue) "
                 f"(rate(kvm_vm_virtqueue_kicks_total{{@vm}}{_R})))",
-                "{{device}} queue {{queue}} · {{vm}}",
+                "{{device}} queue {{queue}} · " + VM_LEGEND,
             ),
         ),
         unit="cps",
@@ -165,7 +167,7 @@ _OVERVIEW = (
                 f'{{@vm, class=~"$class", class!="hlt"}}{_R}))',
                 "{{class}}",
             ),
-            Query("vm:kvm_vm_exit_stall_seconds:p99_5m{@vm}", "{{vm}} · 99th percentile"),
+            Query("vm:kvm_vm_exit_stall_seconds:p99_5m{@vm}", VM_LEGEND + " · 99th percentile"),
         ),
         unit="s",
         warn=thresholds.EXIT_HANDLING_SECONDS,
@@ -198,7 +200,7 @@ _CPU = (
         about="Share of their time that vCPUs were ready and waited for a CPU. Above the dashes "
         "the guest "
         "notices: move something away from the host.",
-        queries=(Query("vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.STEAL,
         empty="no VM runs",
@@ -207,7 +209,9 @@ _CPU = (
     Panel(
         title="CPU time",
         about="CPUs that the vCPU threads use, in the guest and in handling its exits.",
-        queries=(Query(f"sum by (vm) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}{_R}))", "{{vm}}"),),
+        queries=(
+            Query(f"sum by ({VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}{_R}))", VM_LEGEND),
+        ),
         empty="no VM runs",
         width=8,
     ),
@@ -215,7 +219,7 @@ _CPU = (
         title="vhost workers",
         about="How busy the kernel's workers for this VM's queues are. At 100 % packets wait: "
         "more queue pairs.",
-        queries=(Query("vm:kvm_vm_vhost_cpu_per_worker:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_vhost_cpu_per_worker:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.VHOST_WORKER,
         empty="no device is on vhost",
@@ -241,9 +245,9 @@ _CPU = (
         "--collector.exits.buckets.",
         queries=(
             Query(
-                f"sum by (vm) (rate(kvm_vm_halt_seconds_sum{{@vm}}{_R})) / "
-                f"sum by (vm) (rate(kvm_vm_halt_seconds_count{{@vm}}{_R}))",
-                "{{vm}}",
+                f"sum by ({VM}) (rate(kvm_vm_halt_seconds_sum{{@vm}}{_R})) / "
+                f"sum by ({VM}) (rate(kvm_vm_halt_seconds_count{{@vm}}{_R}))",
+                VM_LEGEND,
             ),
         ),
         unit="s",
@@ -254,7 +258,7 @@ _CPU = (
         title="CPU time lost to halt polling, at most",
         about="Upper bound of the share of each vCPU that polls in vain take. Above the dashes, "
         "lower halt_poll_ns.",
-        queries=(Query("vm:kvm_vm_halt_polling_per_vcpu:rate5m{@vm}", "{{vm}}"),),
+        queries=(Query("vm:kvm_vm_halt_polling_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.HALT_POLLING,
         empty="KVM's own counters are not to be had here",
@@ -276,22 +280,30 @@ _PROCESSOR = (
         ),
         unit="cps",
         empty="no MSR was accessed",
+        width=8,
     ),
     Panel(
         title="Interrupts injected",
         about="Interrupts per vCPU that KVM injects in software; with APICv or AVIC most are not "
         "seen. Above the "
         "dashes is a storm.",
-        queries=(
-            Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", "{{vm}}"),
-            Query(
-                f"sum by (kind) (rate(kvm_vm_interrupts_injected_total{{@vm}}{_R}))",
-                "all vCPUs: {{kind}}",
-            ),
-        ),
+        queries=(Query("vm:kvm_vm_interrupts_injected_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="cps",
         warn=thresholds.INTERRUPTS,
-        empty="no interrupt was injected in software",
+        empty=_NO_INTERRUPT,
+        width=8,
+    ),
+    Panel(
+        title="Interrupts by kind",
+        about="All chosen VMs' together. external: of devices and timers; software: the guest's "
+        "own; reinjected: cut short by an exit and given again; exception: raised by KVM.",
+        queries=(
+            Query(f"sum by (kind) (rate(kvm_vm_interrupts_injected_total{{@vm}}{_R}))", "{{kind}}"),
+        ),
+        unit="cps",
+        stacked=True,
+        empty=_NO_INTERRUPT,
+        width=8,
     ),
     Panel(
         title="Hypercalls",
@@ -313,7 +325,8 @@ _PROCESSOR = (
         "interrupt on one CPU.",
         queries=(
             Query(
-                f"sum by (vm, vcpu) (rate(kvm_vm_vcpu_exits_total{{@vm}}{_R}))", "{{vm}}/{{vcpu}}"
+                f"sum by ({VM}, vcpu) (rate(kvm_vm_vcpu_exits_total{{@vm}}{_R}))",
+                VM_LEGEND + " · vCPU {{vcpu}}",
             ),
         ),
         unit="cps",
@@ -333,41 +346,6 @@ _PROCESSOR = (
     ),
 )
 
-_NO_VIRTIO = "not served (--collector.devices.virtio; kvmexporter dump shows it anyway)"
-
-_DEVICES = (
-    Panel(
-        title="Devices",
-        kind="table",
-        about="Each device and the path its data takes. emulated NICs and disks want to be "
-        "virtio, virtio NICs on "
-        "a tap want vhost.",
-        queries=(Query('kvm_vm_device_info{@vm, path=~"$path"}'),),
-        hidden=("job", "instance"),
-        empty="no VMM could be asked",
-    ),
-    Panel(
-        title="Virtqueue sizes",
-        kind="table",
-        about="Entries of each queue in use. 256 is QEMU's default; block devices and busy NICs "
-        "gain from 1024. Only with --collector.devices.virtio.",
-        queries=(Query("kvm_vm_virtqueue_size{@vm}", column=Column("Entries")),),
-        hidden=("job", "instance"),
-        empty=_NO_VIRTIO,
-    ),
-    Panel(
-        title="Virtio features",
-        kind="table",
-        about="What guests accepted. NET_F_HOST_TSO4 and CSUM absent: small packets only; "
-        "RING_F_EVENT_IDX absent: more kicks; BALLOON_F_DEFLATE_ON_OOM absent: a full balloon can "
-        "kill guests' processes. Only with --collector.devices.virtio.",
-        queries=(Query("kvm_vm_virtio_feature{@vm}"),),
-        hidden=("job", "instance", "Value"),
-        empty=_NO_VIRTIO,
-        width=24,
-    ),
-)
-
 BOARD = Board(
     uid="kvmexporter-exits",
     title="KVM / VM: exits and I/O paths",
@@ -377,7 +355,7 @@ BOARD = Board(
         Section("", _OVERVIEW),
         Section("CPU, steal and halts", _CPU),
         Section("Processor", _PROCESSOR),
-        Section("Devices", (*_DEVICES, *panels_devices.BACKENDS)),
+        Section("Devices", (*panels_devices.PATHS, *panels_devices.BACKENDS)),
         Section("Inside guests", panels_devices.GUESTS),
     ),
 )

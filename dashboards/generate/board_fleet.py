@@ -2,10 +2,17 @@
 """Hosts and VMs at a glance, worst first."""
 
 from dashboards.generate import panels_devices, thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
+from dashboards.generate.recording import VM
 
-_VM = "job, instance, vm"
-_FIRING = 'ALERTS{alertstate="firing", alertname=~"Kvm.+"}'
+_OURS = 'alertname=~"Kvm.+"'
+# Of the chosen VMs, and of what is no VM.
+_FIRING = f'ALERTS{{alertstate="firing", {_OURS}, @host, vm=~"$vm|"}}'
+_FIRING_OF_VMS = f'ALERTS{{alertstate="firing", {_OURS}, @vm, vm!=""}}'
+# Prometheus has no series of an alert that neither fires nor is about to: of a week without any it
+# cannot be told whether all was well or whether it was not Prometheus that evaluated the rules.
+_EVALUATED = f"present_over_time(ALERTS{{{_OURS}}}[7d])"
+_A_HOST = "kvm_host_clock_synchronized{@host}"
 
 BOARD = Board(
     uid="kvmexporter-fleet",
@@ -69,7 +76,8 @@ BOARD = Board(
                     queries=(
                         Query(
                             'count(kvm_host_clocksource_info{@host, state="current", '
-                            'clocksource!~"tsc|arch_sys_counter"}) or vector(0)',
+                            'clocksource!~"tsc|arch_sys_counter"}) or '
+                            'count(kvm_host_clocksource_info{@host, state="current"}) * 0',
                             "hosts",
                         ),
                     ),
@@ -81,12 +89,12 @@ BOARD = Board(
                 Panel(
                     title="Alerts firing",
                     kind="stat",
-                    about="Alerts of kvmexporter that fire now, as evaluated by Prometheus. They "
-                    "are listed below. "
-                    "Where Grafana evaluates them, see its alert list instead.",
-                    queries=(Query(f"count({_FIRING}) or vector(0)", "alerts"),),
+                    about="Alerts of kvmexporter that Prometheus has firing now; they are listed "
+                    "below. It knows of none in a week: nothing was wrong, or it does not have the "
+                    "rules. Where Grafana evaluates them, see its alert list instead.",
+                    queries=(Query(f"count({_FIRING}) or count({_EVALUATED}) * 0", "alerts"),),
                     warn=1,
-                    empty="0",
+                    empty="none known",
                     width=4,
                     height=4,
                 ),
@@ -97,9 +105,15 @@ BOARD = Board(
                     "ones left out), "
                     "those that the VMM had to handle, the 99th percentile of handling them, and "
                     "the share of "
-                    "time vCPUs waited for a CPU. Red is where an alert fires. Click a VM for "
-                    "its exits.",
+                    "time vCPUs waited for a CPU. Most alerts first, of Prometheus's, then most "
+                    "exits. Red is beyond an alert's bound; it fires once that lasts. Click a VM "
+                    "for its exits.",
                     queries=(
+                        Query(
+                            f"count by ({VM}) ({_FIRING_OF_VMS}) or "
+                            f"max by ({VM}) (kvm_vm_vcpus{{@vm}}) * 0 and on () {_EVALUATED}",
+                            column=Column("Alerts firing", warn=1),
+                        ),
                         Query(
                             "vm:kvm_vm_exits_per_vcpu:rate5m{@vm}",
                             column=Column("Exits/s per vCPU", "cps", thresholds.EXITS),
@@ -117,19 +131,19 @@ BOARD = Board(
                             column=Column("Steal", "percentunit", thresholds.STEAL),
                         ),
                         Query(
-                            f"sum by ({_VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}[5m]))",
+                            f"sum by ({VM}) (rate(kvm_vm_vcpu_cpu_seconds_total{{@vm}}[5m]))",
                             column=Column("CPUs used", "short"),
                         ),
                         Query(
-                            f"max by ({_VM}) (kvm_vm_vcpus{{@vm}})", column=Column("vCPUs", "short")
+                            f"max by ({VM}) (kvm_vm_vcpus{{@vm}})", column=Column("vCPUs", "short")
                         ),
                         Query(
-                            f"max by ({_VM}) (kvm_vm_resident_memory_bytes{{@vm}})",
+                            f"max by ({VM}) (kvm_vm_resident_memory_bytes{{@vm}})",
                             column=Column("Memory", "bytes"),
                         ),
                     ),
                     hidden=("job",),
-                    sort="Exits/s per vCPU",
+                    sort=("Alerts firing", "Exits/s per vCPU"),
                     link="kvmexporter-exits",
                     empty="no VM runs on the chosen hosts",
                     width=24,
@@ -138,10 +152,16 @@ BOARD = Board(
                 Panel(
                     title="Hosts",
                     kind="table",
-                    about="Every host with its clock and its load of VMs. Not synchronised or "
-                    "far off its "
-                    "reference: its guests' time is wrong, too. Click for its clocks.",
+                    about="Every host of the last day with its clock and its load of VMs. Not "
+                    "synchronised or far off its reference: its guests' time is wrong, too. Most "
+                    "alerts first, of Prometheus's, its VMs' included. Click for its clocks.",
                     queries=(
+                        Query(
+                            f"count by (job, instance) ({_FIRING}) and on (job, instance) "
+                            f"last_over_time({_A_HOST}[1d]) or "
+                            f"max by (job, instance) ({_A_HOST}) * 0 and on () {_EVALUATED}",
+                            column=Column("Alerts firing", warn=1),
+                        ),
                         Query(
                             "count by (job, instance) (kvm_vm_info{@host})", column=Column("VMs")
                         ),
@@ -149,8 +169,8 @@ BOARD = Board(
                             "sum by (job, instance) (kvm_vm_vcpus{@host})", column=Column("vCPUs")
                         ),
                         Query(
-                            "max by (job, instance) (kvm_host_clock_synchronized{@host})",
-                            column=Column("Synchronised", "bool_yes_no"),
+                            "min by (job, instance) (kvm_host_clock_synchronized{@host})",
+                            column=Column("Synchronised", "bool_yes_no", 1, warn_below=True),
                         ),
                         Query(
                             "max by (job, instance) (abs(kvm_host_clock_offset_seconds{@host}))",
@@ -159,26 +179,22 @@ BOARD = Board(
                         Query(
                             "max by (job, instance, clocksource) "
                             '(kvm_host_clocksource_info{@host, state="current"})',
-                            column=Column("Current"),
                         ),
                     ),
-                    hidden=("job", "Current"),
+                    hidden=("job",),
+                    sort=("Alerts firing", "Synchronised", "Clock offset"),
                     link="kvmexporter-timekeeping",
                     empty="no host is scraped",
                 ),
                 Panel(
                     title="Alerts",
                     kind="table",
-                    about="What fires now and about whom. The alert's runbook says what to do: "
-                    "runbooks/, by the alert's name.",
-                    queries=(
-                        Query(
-                            f"max by (alertname, severity, instance, vm) ({_FIRING})",
-                            column=Column("Firing"),
-                        ),
-                    ),
-                    hidden=("Firing",),
-                    empty="nothing fires",
+                    about="What Prometheus has firing now and about whom. The alert's runbook says "
+                    "what to do: runbooks/, by the alert's name. Grafana lists its own alerts "
+                    "elsewhere.",
+                    queries=(Query(f"max by (alertname, severity, {VM}) ({_FIRING})"),),
+                    hidden=("job",),
+                    empty="nothing fires in Prometheus",
                 ),
                 Panel(
                     title="Findings",
@@ -189,10 +205,11 @@ BOARD = Board(
                     "evidence.",
                     queries=(
                         Query(
-                            "max by (severity, rule, vm, instance) (kvm_findings{@host})",
+                            f"max by (severity, rule, {VM}) (kvm_findings{{@host}})",
                             column=Column("Findings"),
                         ),
                     ),
+                    hidden=("job",),
                     empty="nothing to advise",
                     width=24,
                 ),
@@ -204,7 +221,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             "topk(10, vm:kvm_vm_exits_per_vcpu:rate5m{@vm})",
-                            "{{vm}} · {{instance}}",
+                            VM_LEGEND,
                         ),
                     ),
                     unit="cps",
@@ -219,7 +236,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             "topk(10, vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm})",
-                            "{{vm}} · {{instance}}",
+                            VM_LEGEND,
                         ),
                     ),
                     unit="percentunit",

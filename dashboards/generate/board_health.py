@@ -2,7 +2,7 @@
 """Whether the exporters can be believed, and what they cost."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.panel import Board, Column, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Column, Panel, Query, Section
 
 _NONE = "no exporter is scraped"
 
@@ -14,7 +14,7 @@ _OVERVIEW = (
         "the service's log.",
         queries=(
             Query(
-                "max by (instance) (up{@host} and on (job, instance) "
+                "min by (job, instance) (up{@host} and on (job, instance) "
                 "last_over_time(kvmexporter_build_info[1d]))",
                 "{{instance}}",
             ),
@@ -27,13 +27,14 @@ _OVERVIEW = (
     Panel(
         title="Collectors",
         kind="state",
-        about="Whether each collector gave its metrics; red: kvmexporter dump on that host says "
-        "why. Those with "
-        "nothing to read are left out.",
+        about="Whether all collectors of each exporter gave their metrics, and each one that did "
+        "not; red: kvmexporter dump on that host says why. Those with nothing to read are left "
+        "out.",
         queries=(
             Query(
-                "min by (collector) (kvmexporter_collector_success{@host})",
-                "{{collector}}",
+                "min by (job, instance, collector) (kvmexporter_collector_success{@host}) == 0 "
+                "or min by (job, instance) (kvmexporter_collector_success{@host})",
+                "{{instance}} {{collector}}",
             ),
         ),
         texts={"0": ("failing", "red"), "1": ("ok", "green")},
@@ -43,18 +44,20 @@ _OVERVIEW = (
     ),
     Panel(
         title="Time by collector",
-        about="How long each collector takes, all the chosen exporters' slowest. Together above "
-        "the dashes, scrapes "
-        "begin to time out.",
+        about="How long the collectors of each exporter take together, and the ten slowest. "
+        "Together above the dashes, that exporter's scrapes begin to time out.",
         queries=(
             Query(
-                "max by (collector) (kvmexporter_collector_duration_seconds{@host})",
-                "{{collector}}",
+                "sum by (job, instance) (kvmexporter_collector_duration_seconds{@host})",
+                "{{instance}} together",
+            ),
+            Query(
+                "topk(10, kvmexporter_collector_duration_seconds{@host})",
+                "{{instance}} {{collector}}",
             ),
         ),
         unit="s",
         warn=thresholds.SCRAPE_SECONDS,
-        stacked=True,
         long_legend=True,
         empty=_NONE,
         width=16,
@@ -63,14 +66,17 @@ _OVERVIEW = (
     Panel(
         title="Probes",
         kind="table",
-        about="Which tracepoints are attached on how many of the chosen hosts: 1 is all. Below, "
-        "some host misses it.",
+        about="Whether a host misses any tracepoint, and each one that it misses: what that one "
+        "tells of is not counted there. The exporter's log says why.",
         queries=(
             Query(
-                "min by (tracepoint) (kvmexporter_bpf_attached{@host})",
-                column=Column("Attached everywhere", "bool_yes_no"),
+                "1 - min by (job, instance, tracepoint) (kvmexporter_bpf_attached{@host}) > 0 "
+                "or 1 - min by (job, instance) (kvmexporter_bpf_attached{@host})",
+                column=Column("Missing", "bool_yes_no", warn=1),
             ),
         ),
+        hidden=("job",),
+        sort=("Missing",),
         empty="no BPF",
         width=8,
         height=11,
@@ -110,9 +116,9 @@ _OVERVIEW = (
         "dashes, and above three times how often each is asked, it does not answer: devices may "
         "be called unknown. With hundreds of VMs each is asked less often.",
         queries=(
-            Query("topk(10, kvmexporter_vm_refresh_age_seconds{@vm})", "{{vm}} · {{instance}}"),
+            Query("topk(10, kvmexporter_vm_refresh_age_seconds{@vm})", VM_LEGEND),
             Query(
-                "max by (instance) (kvmexporter_vm_refresh_interval_seconds{@host})",
+                "max by (job, instance) (kvmexporter_vm_refresh_interval_seconds{@host})",
                 "asked every · {{instance}}",
             ),
         ),
@@ -126,7 +132,7 @@ _OVERVIEW = (
         about="Series of the ten VMs with most, by the budget of their devices. Above the dashes "
         "a VM costs more "
         "than it should.",
-        queries=(Query("topk(10, vm:kvm_vm_series:budget_ratio{@vm})", "{{vm}} · {{instance}}"),),
+        queries=(Query("topk(10, vm:kvm_vm_series:budget_ratio{@vm})", VM_LEGEND),),
         unit="percentunit",
         warn=1,
         empty="no VM runs",
@@ -201,7 +207,7 @@ _COST = (
                 column=Column("Running for", "s"),
             ),
         ),
-        hidden=("job", "Value #A"),
+        hidden=("job",),
         empty=_NONE,
     ),
 )

@@ -2,7 +2,7 @@
 """What VMs were promised, what they occupy, and what the balloon does about it."""
 
 from dashboards.generate import panels_balloon, panels_guest_memory, panels_host_memory
-from dashboards.generate.panel import Board, Panel, Query, Section
+from dashboards.generate.panel import VM_LEGEND, Board, Panel, Query, Section
 
 _NO_VM = "no VM runs on the chosen hosts"
 
@@ -23,11 +23,11 @@ BOARD = Board(
                     "balloons or move VMs.",
                     queries=(
                         Query(
-                            "sum by (instance) (kvm_vm_memory_max_bytes{@vm})",
+                            "sum by (job, instance) (kvm_vm_memory_max_bytes{@vm})",
                             "{{instance}} promised",
                         ),
                         Query(
-                            "sum by (instance) (kvm_vm_resident_memory_bytes{@vm})",
+                            "sum by (job, instance) (kvm_vm_resident_memory_bytes{@vm})",
                             "{{instance}} occupied",
                         ),
                     ),
@@ -40,11 +40,7 @@ BOARD = Board(
                     about="The ten largest VMs by host memory, the VMM's own included. One above "
                     "its promise has a VMM "
                     "that grows: many devices, or a leak.",
-                    queries=(
-                        Query(
-                            "topk(10, kvm_vm_resident_memory_bytes{@vm})", "{{vm}} · {{instance}}"
-                        ),
-                    ),
+                    queries=(Query("topk(10, kvm_vm_resident_memory_bytes{@vm})", VM_LEGEND),),
                     unit="bytes",
                     width=8,
                     empty=_NO_VM,
@@ -58,7 +54,7 @@ BOARD = Board(
                         Query(
                             "topk(10, kvm_vm_resident_memory_bytes{@vm} / "
                             "kvm_vm_memory_max_bytes{@vm})",
-                            "{{vm}} · {{instance}}",
+                            VM_LEGEND,
                         ),
                     ),
                     unit="percentunit",

@@ -8,7 +8,8 @@ from dashboards.generate import (
     panels_vm_time,
     thresholds,
 )
-from dashboards.generate.panel import PRESENT, YES_NO, Board, Panel, Query, Section
+from dashboards.generate.panel import PRESENT, VM_LEGEND, YES_NO, Board, Panel, Query, Section
+from dashboards.generate.recording import VM
 
 _NO_HOST = "no chosen instance is a KVM host"
 _NO_GUEST = "no exporter runs inside a guest here"
@@ -22,7 +23,7 @@ _OVERVIEW = (
         "all its guests off: see the runbook KvmHostClocksourceNotTsc.",
         queries=(
             Query(
-                "max by (instance, clocksource) (kvm_host_clocksource_info{@host, "
+                "max by (job, instance, clocksource) (kvm_host_clocksource_info{@host, "
                 'state="current"})',
                 "{{instance}}: {{clocksource}}",
             ),
@@ -39,8 +40,12 @@ _OVERVIEW = (
         "Red: start or mend "
         "chrony.",
         queries=(
-            Query("max by (instance) (kvm_host_clock_synchronized{@host})", "host {{instance}}"),
-            Query("max by (instance) (kvm_guest_clock_synchronized{@host})", "guest {{instance}}"),
+            Query(
+                "min by (job, instance) (kvm_host_clock_synchronized{@host})", "host {{instance}}"
+            ),
+            Query(
+                "min by (job, instance) (kvm_guest_clock_synchronized{@host})", "guest {{instance}}"
+            ),
         ),
         texts=YES_NO,
         empty="no clock can be asked",
@@ -69,7 +74,9 @@ _OVERVIEW = (
         title="Host clock offset",
         about="What the kernel still has to work off to reach its reference; positive: the host "
         "is behind. Between "
-        "the dashes is fine, a straight line down is a correction under way.",
+        "the dashes is fine, a straight line down is a correction under way. chronyd leaves the "
+        "kernel nothing to work off: under it this is 0 whatever the clock is, and the estimated "
+        "error, beside this, is what tells.",
         queries=(Query("kvm_host_clock_offset_seconds{@host}", "{{instance}}"),),
         unit="s",
         warn=thresholds.CLOCK_OFFSET_SECONDS,
@@ -98,7 +105,7 @@ _OVERVIEW = (
         "of it. realtime "
         "leaving monotonic is a step.",
         queries=(Query("kvm_host_clock_drift_ratio{@host}", "{{instance}} {{clock}}"),),
-        unit="none",
+        unit="ppm",
         centred=True,
         empty=_NO_HOST,
         width=8,
@@ -109,11 +116,7 @@ _OVERVIEW = (
         about="Whether KVM computes a VM's kvm-clock from one reading for all its vCPUs. Off: "
         "the host is not on "
         "its TSC, or the vCPUs' TSCs differ; see the runbook KvmVmMasterClockLost.",
-        queries=(
-            Query(
-                "max by (vm, instance) (kvm_vm_master_clock_enabled{@vm})", "{{vm}} · {{instance}}"
-            ),
-        ),
+        queries=(Query(f"min by ({VM}) (kvm_vm_master_clock_enabled{{@vm}})", VM_LEGEND),),
         texts={"0": ("off", "red"), "1": ("on", "green")},
         empty="nothing has told of a master clock yet",
         width=8,
@@ -126,7 +129,7 @@ _OVERVIEW = (
         queries=(
             Query(
                 "topk(10, vm:kvm_vm_tsc_offset_writes_per_vcpu:increase1h{@vm})",
-                "{{vm}} · {{instance}}",
+                VM_LEGEND,
             ),
         ),
         warn=thresholds.TSC_OFFSET_WRITES_PER_HOUR,
@@ -138,11 +141,7 @@ _OVERVIEW = (
         about="How long after its deadline a guest is told of its timer, the ten latest VMs. "
         "Above the dashes "
         "ticks are late: look at Steal beside it.",
-        queries=(
-            Query(
-                "topk(10, vm:kvm_vm_timer_lateness_seconds:p99_5m{@vm})", "{{vm}} · {{instance}}"
-            ),
-        ),
+        queries=(Query("topk(10, vm:kvm_vm_timer_lateness_seconds:p99_5m{@vm})", VM_LEGEND),),
         unit="s",
         warn=thresholds.TIMER_LATENESS_SECONDS,
         empty="no timer of a guest was measured (lapic_timer_advance)",
@@ -171,7 +170,7 @@ _OVERVIEW = (
         about="How much faster than their hosts' guests' clocks run. Beyond the dashes no "
         "oscillator explains it.",
         queries=(Query("kvm_guest_clock_drift_ratio{@host}", "{{instance}} by {{source}}"),),
-        unit="none",
+        unit="ppm",
         warn=thresholds.CLOCK_DRIFT_RATIO,
         centred=True,
         empty=_NO_GUEST,
@@ -181,9 +180,7 @@ _OVERVIEW = (
         title="Steal by VM",
         about="Share of their time that vCPUs waited for a CPU of the host; late timers follow "
         "from it.",
-        queries=(
-            Query("topk(10, vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm})", "{{vm}} · {{instance}}"),
-        ),
+        queries=(Query("topk(10, vm:kvm_vm_run_delay_per_vcpu:rate5m{@vm})", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.STEAL,
         empty="no VM runs",

@@ -2,6 +2,7 @@
 """Panels with Grafana's own builders."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from grafana_foundation_sdk.builders import (
@@ -34,15 +35,25 @@ _FIRST: Final = ("severity", "alertname", "rule", "vm", "device", "instance")
 # Counts of which each matters: their axis is not to end at 100 where there are none.
 _FEW: Final = 10
 
+# Units that Grafana has for what is a ratio here, and does not convert it to.
+_PER_ONE: Final[Mapping[str, float]] = {"ppm": 1e6}
+
 # Labels whose values are long or short, and how wide their columns are, in pixels.
 _WIDTHS: Final[Mapping[str, int]] = {"alertname": 250, "rule": 250, "severity": 90}
 _LEAST_WIDTH: Final = 80
+
+# What a link on a label carries of its row.
+_LINKED: Final[Mapping[str, tuple[str, ...]]] = {
+    "vm": ("job", "instance", "vm"),
+    "instance": ("job", "instance"),
+}
 
 _GOOD, _BAD, _NEUTRAL = "green", "red", "text"
 
 
 def draw(panel: Panel, identity: int, position: d.GridPos) -> Builder:
     """A panel at its place."""
+    panel = _converted(panel)
     builder = (
         _KINDS[panel.kind](panel)
         .id(identity)
@@ -58,6 +69,19 @@ def draw(panel: Panel, identity: int, position: d.GridPos) -> Builder:
     for i, query in enumerate(panel.queries):
         builder = builder.with_target(_target(panel, query, chr(ord("A") + i)))
     return builder
+
+
+def _converted(panel: Panel) -> Panel:
+    if panel.unit not in _PER_ONE:
+        return panel
+    factor = _PER_ONE[panel.unit]
+    return replace(
+        panel,
+        warn=None if panel.warn is None else panel.warn * factor,
+        queries=tuple(
+            replace(query, expr=f"({query.expr}) * {factor:.0e}") for query in panel.queries
+        ),
+    )
 
 
 def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:
@@ -86,6 +110,9 @@ def _mapping(panel: Panel) -> d.ValueMap:
 def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
     low, high = (_BAD, _GOOD) if panel.warn_below else (_GOOD, _BAD)
     steps = [d.Threshold(value=None, color=low if panel.warn is not None else _NEUTRAL)]
+    if panel.kind == "stat" and panel.warn is not None:
+        # The lowest is also the colour of no value.
+        steps = [d.Threshold(value=None, color=_NEUTRAL), d.Threshold(value=0, color=low)]
     if panel.warn is not None and panel.centred:
         # Good is between two lines.
         steps = [
@@ -192,22 +219,34 @@ def _table(panel: Panel) -> table.Panel:
         .thresholds(_thresholds(panel))
     )
     names: dict[str, str] = {}
+    left_out = ["Time", "__name__"]
     single = len(panel.queries) == 1
     for i, query in enumerate(panel.queries):
         value = "Value" if single else f"Value #{chr(ord('A') + i)}"
         if query.column:
             names[value] = query.column.title
-    hidden = ["Time", "__name__", *panel.hidden]
-    if not names:
-        hidden.append("Value")
+        else:
+            left_out.append(value)
+    columns = _columns(panel, names)
+    linked = [label for label in _LINKED if panel.link and label in columns]
+    # What is left out is gone, for links, too.
+    unseen = {name for label in linked for name in _LINKED[label]} & set(panel.hidden)
+    left_out += [label for label in panel.hidden if label not in unseen]
     if not single:
-        builder = builder.with_transformation(d.DataTransformerConfig(id_val="merge", options={}))
+        # Rows with different names would stay apart.
+        for name, options in (
+            ("filterFieldsByName", {"exclude": {"names": ["__name__"]}}),
+            ("merge", {}),
+        ):
+            builder = builder.with_transformation(
+                d.DataTransformerConfig(id_val=name, options=options)
+            )
     builder = builder.with_transformation(
         d.DataTransformerConfig(
             id_val="organize",
             options={
-                "excludeByName": dict.fromkeys(hidden, True),
-                "indexByName": {name: i for i, name in enumerate(_columns(panel, names))},
+                "excludeByName": dict.fromkeys(left_out, True),
+                "indexByName": {name: i for i, name in enumerate(columns)},
                 "renameByName": names,
             },
         )
@@ -220,28 +259,41 @@ def _table(panel: Panel) -> table.Panel:
     for query in panel.queries:
         if query.column:
             builder = builder.override_by_name(query.column.title, _column(query))
-    for label in _columns(panel, names):
+    for label in columns:
         if label in _WIDTHS:
             width = d.DynamicConfigValue(id_val="custom.width", value=_WIDTHS[label])
             builder = builder.override_by_name(label, [width])
     if panel.sort:
+        lowest = {
+            query.column.title
+            for query in panel.queries
+            if query.column and query.column.warn_below
+        }
         builder = builder.sort_by(
-            [common.TableSortByFieldState().display_name(panel.sort).desc(True)]
+            [
+                common.TableSortByFieldState().display_name(title).desc(title not in lowest)
+                for title in panel.sort
+            ]
         )
-    if panel.link:
-        builder = builder.override_by_name("vm", [_link("vm", panel.link)])
-        builder = builder.override_by_name("instance", [_link("instance", panel.link)])
+    for label in linked:
+        builder = builder.override_by_name(label, [_link(label, panel.link)])
+    for label in sorted(unseen):
+        builder = builder.override_by_name(
+            label, [d.DynamicConfigValue(id_val="custom.hidden", value=True)]
+        )
     return builder
 
 
 def _columns(panel: Panel, names: Mapping[str, str]) -> list[str]:
     """Columns from left to right: whom it is about first, values last."""
-    found = [named(expanded(query.expr)) for query in panel.queries]
-    labels = {label for one in found for label in one.grouped}
     declared = {metric.name: metric.labels for kind in COLLECTORS for metric in kind.metrics}
-    for one in found:
-        for metric in one.metrics:
-            labels |= {*declared.get(metric, ()), "instance"}
+    labels: set[str] = set()
+    for one in (named(expanded(query.expr)) for query in panel.queries):
+        for grouping in one.by:
+            labels |= grouping
+        if not one.by:
+            labels |= {"job", "instance"}
+            labels |= {label for metric in one.metrics for label in declared.get(metric, ())}
     first = [label for label in _FIRST if label in labels]
     return [*first, *sorted(labels - set(_FIRST)), *names]
 
@@ -250,7 +302,8 @@ def _column(query: Query) -> list[d.DynamicConfigValue]:
     assert query.column
     properties = [d.DynamicConfigValue(id_val="unit", value=query.column.unit)]
     if query.column.warn is not None:
-        steps = [{"color": _NEUTRAL, "value": None}, {"color": _BAD, "value": query.column.warn}]
+        low, high = (_BAD, _NEUTRAL) if query.column.warn_below else (_NEUTRAL, _BAD)
+        steps = [{"color": low, "value": None}, {"color": high, "value": query.column.warn}]
         properties += [
             d.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}),
             d.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}),
@@ -259,11 +312,11 @@ def _column(query: Query) -> list[d.DynamicConfigValue]:
 
 
 def _link(label: str, board: str) -> d.DynamicConfigValue:
-    selection = "var-datasource=${datasource}&var-job=${__data.fields.job}&" + "&".join(
-        f"var-{name}=${{__data.fields.{name}}}"
-        for name in (("instance", "vm") if label == "vm" else ("instance",))
+    selection = "&".join(
+        f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in _LINKED[label]
     )
-    link = {"title": f"Open this {label}", "url": f"/d/{board}?{selection}&${{__url_time_range}}"}
+    url = f"/d/{board}?var-datasource=${{datasource}}&{selection}&${{__url_time_range}}"
+    link = {"title": f"Open this {label}", "url": url}
     return d.DynamicConfigValue(id_val="links", value=[link])
 
 

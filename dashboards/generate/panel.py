@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+# One series a VM: while it migrates, two hosts have it.
+VM_LEGEND = "{{vm}} · {{instance}}"
+
 # What `@host` and `@vm` in a panel's query stand for.
 _SELECTORS = {
     "@host": 'job=~"$job", instance=~"$instance"',
@@ -30,11 +33,13 @@ class Column:
         title: its heading.
         unit: Grafana's name of the unit.
         warn: coloured from here on.
+        warn_below: whether it is the low values; the worst are then the lowest.
     """
 
     title: str
     unit: str = "short"
     warn: float | None = None
+    warn_below: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Panel:
         kind: how it is drawn.
         queries: what it shows.
         empty: what it says where there is no data.
-        unit: Grafana's name of the unit.
+        unit: Grafana's name of the unit; a ratio may be in ppm.
         width, height: in cells of the grid of 24.
         warn: where values become worth a look.
         warn_below: whether it is the low values.
@@ -70,7 +75,7 @@ class Panel:
         texts: value → what is shown for it, and in which colour.
         hidden: labels that a table leaves out.
         link: dashboard that a table's rows open for their VM or host.
-        sort: column that a table is sorted by, largest first.
+        sort: columns that a table is sorted by, worst first.
         centred: whether zero is in the middle of the axis.
         long_legend: whether it has too many names for a line or two below.
     """
@@ -89,7 +94,7 @@ class Panel:
     texts: Mapping[str, tuple[str, str]] | None = None
     hidden: tuple[str, ...] = ()
     link: str = ""
-    sort: str = ""
+    sort: tuple[str, ...] = ()
     centred: bool = False
     long_legend: bool = False
 

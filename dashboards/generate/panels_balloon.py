@@ -2,11 +2,12 @@
 """Panels on balloons, and on what guests say of their memory through them."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.panel import Column, Panel, Query
+from dashboards.generate.panel import VM_LEGEND, Column, Panel, Query
+from dashboards.generate.recording import VM
 
 _NO_DETAILS = "not served (--collector.balloon.details; kvmexporter dump shows it anyway)"
 _NO_BALLOON = "no VM has a balloon that can be asked"
-_NO_STATS = "no guest gives statistics (guest-stats-polling-interval)"
+_NO_STATS = "no guest gives statistics: nobody asks it to (--balloon.set-polling)"
 _R = "[$__rate_interval]"
 
 PANELS = (
@@ -16,9 +17,9 @@ PANELS = (
         "balloon. Have above "
         "should for long: the guest cannot give what is asked of it.",
         queries=(
-            Query("kvm_vm_balloon_actual_bytes{@vm}", "{{vm}} has"),
-            Query("kvm_vm_balloon_target_bytes{@vm}", "{{vm}} should have"),
-            Query("kvm_vm_balloon_max_bytes{@vm}", "{{vm}} at most"),
+            Query("kvm_vm_balloon_actual_bytes{@vm}", VM_LEGEND + " has"),
+            Query("kvm_vm_balloon_target_bytes{@vm}", VM_LEGEND + " should have"),
+            Query("kvm_vm_balloon_max_bytes{@vm}", VM_LEGEND + " at most"),
         ),
         unit="bytes",
         empty=_NO_BALLOON,
@@ -29,7 +30,7 @@ PANELS = (
         about="For how long each guest has had more memory than it should. Above the dashes it "
         "is stuck: its "
         "memory is in use, or the driver does not run.",
-        queries=(Query("topk(10, kvm_vm_balloon_short_seconds{@vm})", "{{vm}} · {{instance}}"),),
+        queries=(Query("topk(10, kvm_vm_balloon_short_seconds{@vm})", VM_LEGEND),),
         unit="s",
         warn=thresholds.BALLOON_SHORT_SECONDS,
         empty=_NO_BALLOON,
@@ -55,9 +56,7 @@ PANELS = (
         about="Share of its memory that a guest can still have without swapping, the ten "
         "poorest. Under the "
         "dashes the OOM killer is near: deflate the balloon.",
-        queries=(
-            Query("bottomk(10, vm:kvm_vm_balloon_available:ratio{@vm})", "{{vm}} · {{instance}}"),
-        ),
+        queries=(Query("bottomk(10, vm:kvm_vm_balloon_available:ratio{@vm})", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.AVAILABLE,
         warn_below=True,
@@ -69,9 +68,7 @@ PANELS = (
         about="What guests read from and write to their swap. Above the dashes under an inflated "
         "balloon, the "
         "balloon costs more than it gives.",
-        queries=(
-            Query("topk(10, vm:kvm_vm_balloon_swap_bytes:rate5m{@vm})", "{{vm}} · {{instance}}"),
-        ),
+        queries=(Query("topk(10, vm:kvm_vm_balloon_swap_bytes:rate5m{@vm})", VM_LEGEND),),
         unit="Bps",
         warn=thresholds.SWAP_BYTES,
         empty=_NO_STATS,
@@ -81,9 +78,7 @@ PANELS = (
         title="OOM kills in guests",
         about="Processes that guests killed for want of memory, in the last quarter of an hour. "
         "Any is too many.",
-        queries=(
-            Query("increase(kvm_vm_balloon_oom_kills_total{@vm}[15m])", "{{vm}} · {{instance}}"),
-        ),
+        queries=(Query("increase(kvm_vm_balloon_oom_kills_total{@vm}[15m])", VM_LEGEND),),
         warn=1,
         empty="no guest tells of OOM kills (newer QEMUs and guests do)",
         width=8,
@@ -107,16 +102,16 @@ PANELS = (
         about="Faults in the tables that map guest memory: high after a start or a "
         "balloon's deflation, "
         "then low. High for long: the host swaps, merges or migrates the guest's "
-        "pages.",
+        "pages. pf_fixed, those that made an entry, are a part of pf_taken.",
         queries=(
             Query(
-                "sum by (vm) (rate(kvm_vm_kvm_stat_total"
-                '{@vm, stat=~"pf_taken|pf_fixed"}[$__rate_interval]))',
-                "{{vm}} KVM",
+                f"sum by ({VM}, stat) (rate(kvm_vm_kvm_stat_total"
+                f'{{@vm, stat=~"pf_taken|pf_fixed"}}{_R}))',
+                VM_LEGEND + " · {{stat}}",
             ),
             Query(
-                'sum by (vm) (rate(kvm_vm_exits_total{@vm, class="page_fault"}[$__rate_interval]))',
-                "{{vm}} exits",
+                f'sum by ({VM}) (rate(kvm_vm_exits_total{{@vm, class="page_fault"}}{_R}))',
+                VM_LEGEND + " · exits",
             ),
         ),
         unit="cps",
@@ -142,8 +137,8 @@ DETAILS = (
         "the guest hangs, "
         "or nobody asks it.",
         queries=(
-            Query("kvm_vm_balloon_stats_age_seconds{@vm}", "{{vm}} guest's"),
-            Query("kvm_vm_balloon_age_seconds{@vm}", "{{vm}} VMM's"),
+            Query("kvm_vm_balloon_stats_age_seconds{@vm}", VM_LEGEND + " · guest's"),
+            Query("kvm_vm_balloon_age_seconds{@vm}", VM_LEGEND + " · VMM's"),
         ),
         unit="s",
         warn=thresholds.STATS_AGE_SECONDS,
@@ -154,7 +149,9 @@ DETAILS = (
         title="Balloon movements",
         about="Only with --collector.balloon.details: how often balloons were found larger or "
         "smaller than before, in the last hour.",
-        queries=(Query("increase(kvm_vm_balloon_changes_total{@vm}[1h])", "{{vm}} {{direction}}"),),
+        queries=(
+            Query("increase(kvm_vm_balloon_changes_total{@vm}[1h])", VM_LEGEND + " {{direction}}"),
+        ),
         empty=_NO_DETAILS,
         width=8,
     ),

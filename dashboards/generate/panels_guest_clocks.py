@@ -14,7 +14,7 @@ PANELS = (
         "at each reading.",
         queries=(
             Query(
-                "max by (instance, clocksource) (kvm_guest_clocksource_info{@host, "
+                "max by (job, instance, clocksource) (kvm_guest_clocksource_info{@host, "
                 'state="current"})',
                 "{{instance}}: {{clocksource}}",
             ),
@@ -31,7 +31,7 @@ PANELS = (
         "-cpu host.",
         queries=(
             Query(
-                "max by (instance, clockevent) (kvm_guest_clockevent_info{@host})",
+                "max by (job, instance, clockevent) (kvm_guest_clockevent_info{@host})",
                 "{{instance}}: {{clockevent}}",
             ),
         ),

@@ -15,7 +15,8 @@ PANELS = (
         "Inflating without end: the target is out of reach.",
         queries=(
             Query(
-                f"sum by (instance, operation) (rate(kvm_guest_balloon_pages_total{{@host}}{_R}))",
+                "sum by (job, instance, operation) "
+                f"(rate(kvm_guest_balloon_pages_total{{@host}}{_R}))",
                 "{{instance}} {{operation}}",
             ),
         ),

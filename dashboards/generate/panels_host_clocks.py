@@ -33,10 +33,10 @@ PANELS = (
     ),
     Panel(
         title="Frequency adjustment",
-        about="How fast the clock is made to run; 1 is left alone. Close to 500 ppm from it, NTP "
-        "is at its limit.",
+        about="How much faster or slower the clock is made to run; 0 is left alone. Close to "
+        "500 ppm NTP is at its limit.",
         queries=(Query("kvm_host_clock_frequency_adjustment_ratio{@host} - 1", "{{instance}}"),),
-        unit="none",
+        unit="ppm",
         warn=thresholds.CLOCK_ADJUSTMENT_RATIO,
         centred=True,
         empty=_NO_HOST,

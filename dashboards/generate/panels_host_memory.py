@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panels on the host's memory: what it has, what it promised, and what KSM and balloons save."""
 
-from dashboards.generate.panel import Panel, Query
+from dashboards.generate.panel import VM_LEGEND, Panel, Query
 
 _NO_KSM = "the host's kernel has no KSM"
 _NO_HOST = "no chosen instance is a KVM host"
@@ -46,7 +46,7 @@ PANELS = (
         kind="state",
         about="Whether KSM looks for equal pages. It trades CPU time, and isolation between "
         "tenants, for memory.",
-        queries=(Query("max by (instance) (kvm_host_ksm_running{@host})", "{{instance}}"),),
+        queries=(Query("max by (job, instance) (kvm_host_ksm_running{@host})", "{{instance}}"),),
         texts={"0": ("no", "text"), "1": ("yes", "green")},
         empty=_NO_KSM,
         width=6,
@@ -65,7 +65,7 @@ PANELS = (
         title="KSM by VM",
         about="Memory of each VM that is merged with equal pages; it comes back as page faults "
         "when written.",
-        queries=(Query("topk(10, kvm_vm_ksm_merged_bytes{@vm})", "{{vm}} · {{instance}}"),),
+        queries=(Query("topk(10, kvm_vm_ksm_merged_bytes{@vm})", VM_LEGEND),),
         unit="bytes",
         empty="KSM has merged nothing",
         width=6,

@@ -2,7 +2,8 @@
 """Panels on the timers and the kvm-clock that KVM gives its VMs."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.panel import Panel, Query
+from dashboards.generate.panel import VM_LEGEND, Panel, Query
+from dashboards.generate.recording import VM
 
 _R = "[$__rate_interval]"
 
@@ -14,10 +15,12 @@ PANELS = (
         "APIC's count. Only the latter, above the dashes: the guest lacks the deadline timer.",
         queries=(
             Query(
-                f"sum by (vm) (rate(kvm_vm_tsc_deadline_arms_total{{@vm}}{_R}))", "{{vm}} deadline"
+                f"sum by ({VM}) (rate(kvm_vm_tsc_deadline_arms_total{{@vm}}{_R}))",
+                VM_LEGEND + " · deadline",
             ),
             Query(
-                f"sum by (vm) (rate(kvm_vm_apic_timer_arms_total{{@vm}}{_R}))", "{{vm}} APIC count"
+                f"sum by ({VM}) (rate(kvm_vm_apic_timer_arms_total{{@vm}}{_R}))",
+                VM_LEGEND + " · APIC count",
             ),
         ),
         unit="cps",
@@ -66,9 +69,9 @@ PANELS = (
         "spins until it.",
         queries=(
             Query(
-                f"sum by (vm) (rate(kvm_vm_timer_early_total{{@vm}}{_R})) / "
-                f"sum by (vm) (rate(kvm_vm_timer_lateness_seconds_count{{@vm}}{_R}))",
-                "{{vm}}",
+                f"sum by ({VM}) (rate(kvm_vm_timer_early_total{{@vm}}{_R})) / "
+                f"sum by ({VM}) (rate(kvm_vm_timer_lateness_seconds_count{{@vm}}{_R}))",
+                VM_LEGEND,
             ),
         ),
         unit="percentunit",
@@ -81,7 +84,7 @@ PANELS = (
         "lower "
         "lapic_timer_advance_ns.",
         queries=(
-            Query(f"sum by (vm) (rate(kvm_vm_timer_early_seconds_total{{@vm}}{_R}))", "{{vm}}"),
+            Query(f"sum by ({VM}) (rate(kvm_vm_timer_early_seconds_total{{@vm}}{_R}))", VM_LEGEND),
         ),
         unit="percentunit",
         empty="no timer of a guest was measured (lapic_timer_advance)",
@@ -104,7 +107,9 @@ PANELS = (
         about="How often KVM rewrites vCPUs' kvm-clock. Every five minutes is normal; many a "
         "second mean that there "
         "is no master clock and vCPUs wander.",
-        queries=(Query(f"sum by (vm) (rate(kvm_vm_pvclock_updates_total{{@vm}}{_R}))", "{{vm}}"),),
+        queries=(
+            Query(f"sum by ({VM}) (rate(kvm_vm_pvclock_updates_total{{@vm}}{_R}))", VM_LEGEND),
+        ),
         unit="cps",
         empty="no kvm-clock was updated",
         width=8,
@@ -113,9 +118,7 @@ PANELS = (
         title="Master clock changes",
         about="Times in the last hour that a VM's master clock was turned on or off. Once at a "
         "start is normal.",
-        queries=(
-            Query("increase(kvm_vm_master_clock_changes_total{@vm}[1h])", "{{vm}} · {{instance}}"),
-        ),
+        queries=(Query("increase(kvm_vm_master_clock_changes_total{@vm}[1h])", VM_LEGEND),),
         empty="nothing has told of a master clock yet",
         width=8,
     ),
@@ -124,7 +127,7 @@ PANELS = (
         about="How far the TSC offsets of a VM's vCPUs are apart; 0 is right. More: the guest's "
         "TSCs disagree, and "
         "it will not take the TSC as its clocksource.",
-        queries=(Query("kvm_vm_tsc_offset_spread_seconds{@vm}", "{{vm}} · {{instance}}"),),
+        queries=(Query("kvm_vm_tsc_offset_spread_seconds{@vm}", VM_LEGEND),),
         unit="s",
         empty="no TSC offset was written",
         width=8,

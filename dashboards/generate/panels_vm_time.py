@@ -2,9 +2,10 @@
 """Panels on the time that VMs have, as their guest agents and VMMs tell."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.panel import YES_NO, Column, Panel, Query
+from dashboards.generate.panel import VM_LEGEND, YES_NO, Column, Panel, Query
+from dashboards.generate.recording import VM
 
-_NO_AGENT = "no guest agent is asked for the time, or none answers"
+_NO_AGENT = "no guest agent is asked for the time (--guest-agent), or none answers"
 _NO_QMP = "no VMM could be asked"
 
 PANELS = (
@@ -14,9 +15,10 @@ PANELS = (
         "is beyond the "
         "uncertainty counts.",
         queries=(
-            Query("kvm_vm_clock_offset_seconds{@vm}", "{{vm}} by {{source}}"),
+            Query("kvm_vm_clock_offset_seconds{@vm}", VM_LEGEND + " by {{source}}"),
             Query(
-                "kvm_vm_clock_offset_uncertainty_seconds{@vm}", "{{vm}} by {{source}}: uncertainty"
+                "kvm_vm_clock_offset_uncertainty_seconds{@vm}",
+                VM_LEGEND + " by {{source}}: uncertainty",
             ),
         ),
         unit="s",
@@ -30,8 +32,8 @@ PANELS = (
         about="How fast each guest's clock moves away from the host's, over half an hour. Beyond "
         "the dashes nobody "
         "disciplines it, or somebody does so wrongly.",
-        queries=(Query("vm:kvm_vm_clock_drift:ratio30m{@vm}", "{{vm}} by {{source}}"),),
-        unit="none",
+        queries=(Query("vm:kvm_vm_clock_drift:ratio30m{@vm}", VM_LEGEND + " by {{source}}"),),
+        unit="ppm",
         warn=thresholds.CLOCK_DRIFT_RATIO,
         centred=True,
         empty=_NO_AGENT,
@@ -42,11 +44,7 @@ PANELS = (
         kind="state",
         about="Whether each guest's agent answered last. Red for long: qemu-ga is not installed, "
         "or hangs.",
-        queries=(
-            Query(
-                "max by (vm, instance) (kvm_vm_guest_agent_answers{@vm})", "{{vm}} · {{instance}}"
-            ),
-        ),
+        queries=(Query(f"min by ({VM}) (kvm_vm_guest_agent_answers{{@vm}})", VM_LEGEND),),
         texts=YES_NO,
         empty=_NO_AGENT,
         width=8,
@@ -56,7 +54,7 @@ PANELS = (
         about="How far VMs' RTCs are ahead of the host's clock. Whole hours are a time zone; "
         "anything else is set by "
         "the guest, or stood still.",
-        queries=(Query("kvm_vm_rtc_offset_seconds{@vm}", "{{vm}} · {{instance}}"),),
+        queries=(Query("kvm_vm_rtc_offset_seconds{@vm}", VM_LEGEND),),
         unit="s",
         centred=True,
         empty=_NO_QMP,
@@ -67,7 +65,7 @@ PANELS = (
         about="How often in the last hour VMs' RTCs moved against the host's. Once at a shutdown "
         "is normal: the guest "
         "writes its time back.",
-        queries=(Query("increase(kvm_vm_rtc_changes_total{@vm}[1h])", "{{vm}} · {{instance}}"),),
+        queries=(Query("increase(kvm_vm_rtc_changes_total{@vm}[1h])", VM_LEGEND),),
         empty=_NO_QMP,
         width=8,
     ),

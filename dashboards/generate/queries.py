@@ -8,6 +8,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*\{([^}]*)\}")
 _MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
+_BY = re.compile(r"\bby\s*\(([^)]*)\)")
 _WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _DURATION = re.compile(r"\[[^\]]*\]|\boffset\s+\S+")
 _NUMBER = re.compile(r"\b\d[\w.]*(?:[eE][-+]?\d+)?")
@@ -49,11 +50,13 @@ class Named:
         metrics: names of metrics and recording rules.
         matched: (metric, label) of each matcher; "" is a selector without a name.
         grouped: labels of by, on, group_left and their kin.
+        by: labels of each by.
     """
 
     metrics: frozenset[str]
     matched: frozenset[tuple[str, str]]
     grouped: frozenset[str]
+    by: frozenset[frozenset[str]] = frozenset()
 
 
 def named(promql: str) -> Named:
@@ -67,13 +70,16 @@ def named(promql: str) -> Named:
             metrics.add(name)
         matched |= {(name, label) for label in _MATCHER.findall(matchers)}
     rest = _SELECTOR.sub(" ", text)
-    grouped = {
-        label.strip() for labels in _GROUPING.findall(rest) for label in labels.split(",")
-    } - {""}
+    grouped = {label for labels in _GROUPING.findall(rest) for label in _split(labels)}
+    by = frozenset(_split(labels) for labels in _BY.findall(rest))
     rest = _GROUPING.sub(" ", rest)
     rest = _NUMBER.sub(" ", _VARIABLE.sub(" ", rest))
     for found in _WORD.finditer(rest):
         called = rest[found.end() :].lstrip().startswith("(")
         if found[0].lower() not in _WORDS and not called:
             metrics.add(found[0])
-    return Named(frozenset(metrics), frozenset(matched), frozenset(grouped))
+    return Named(frozenset(metrics), frozenset(matched), frozenset(grouped), by)
+
+
+def _split(labels: str) -> frozenset[str]:
+    return frozenset(label.strip() for label in labels.split(",")) - {""}

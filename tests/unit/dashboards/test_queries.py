@@ -8,7 +8,7 @@ import pytest
 from dashboards.generate import board as boards
 from dashboards.generate.alerts import ALERTS
 from dashboards.generate.boards import BOARDS
-from dashboards.generate.panel import expanded
+from dashboards.generate.panel import Panel, expanded
 from dashboards.generate.queries import Named, named
 from dashboards.generate.recording import RECORDINGS
 from kvmexporter import sampler
@@ -95,6 +95,26 @@ def test_a_query_names_what_some_collector_declares(who: str, promql: str) -> No
         assert sorted(found.grouped - known) == [], who
 
 
+PANELS = {
+    f"{board.uid}: {panel.title}": panel for board in BOARDS for panel in boards.panels(board)
+}
+
+
+@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
+def test_what_is_shown_is_one_vms_or_one_hosts(panel: Panel) -> None:
+    """Two hosts have a VM of one name while it migrates, two jobs may have an instance of one."""
+    for query in panel.queries:
+        for by in named(expanded(query.expr)).by:
+            assert "vm" not in by or {"job", "instance"} <= by, query.expr
+            assert "instance" not in by or "job" in by, query.expr
+        assert "{{vm}}" not in query.legend or "{{instance}}" in query.legend, query.legend
+    if panel.kind == "table":
+        assert "instance" not in panel.hidden
+    if panel.texts and panel.texts.get("0", ("", ""))[1] == "red":
+        # Where one of several is bad, the bad one is shown.
+        assert all("max by" not in query.expr for query in panel.queries)
+
+
 def test_every_metric_is_used() -> None:
     """By a panel or an alert, or there is a reason why not; recording alone is no use."""
     used: set[str] = set()
@@ -132,11 +152,21 @@ def test_every_recording_is_used_more_than_once() -> None:
                 frozenset({"x_bucket"}),
                 frozenset({("x_bucket", "class"), ("x_bucket", "vm")}),
                 frozenset({"vm", "le"}),
+                frozenset({frozenset({"vm", "le"})}),
             ),
         ),
         (
             "a:b:c offset 1h * on (job) group_left () (y[1d] or vector(0))",
             Named(frozenset({"a:b:c", "y"}), frozenset(), frozenset({"job"})),
+        ),
+        (
+            "max by (vm) (a) / on (job) sum by(vm,job) (a)",
+            Named(
+                frozenset({"a"}),
+                frozenset(),
+                frozenset({"vm", "job"}),
+                frozenset({frozenset({"vm"}), frozenset({"vm", "job"})}),
+            ),
         ),
         (
             'count({__name__=~"kvm_.+"}) unless topk(3, z)',

@@ -111,7 +111,7 @@ export function table(panel, theme) {
       }
     }
   });
-  const hidden = (name) => organize.excludeByName[name] || organize.excludeByName[organize.renameByName[name]];
+  const hidden = (name) => organize.excludeByName[name];
   const all = [...rows.values()];
   const fields = [
     ...[...labels]
@@ -137,14 +137,22 @@ export function table(panel, theme) {
     99;
   fields.sort((a, b) => place(a) - place(b));
   const frame = finish({ fields, length: all.length }, panel, theme);
-  const by = panel.options?.sortBy?.[0];
-  const sorted = by && frame.fields.find((field) => field.name === by.displayName);
-  if (sorted) {
-    const order = all.map((_, i) => i).sort((a, b) => sorted.values[b] - sorted.values[a]);
-    frame.fields.forEach((field) => {
-      field.values = order.map((i) => field.values[i]);
-    });
-  }
+  const sorted = (panel.options?.sortBy ?? []).flatMap(({ displayName, desc }) => {
+    const field = frame.fields.find(({ name }) => name === displayName);
+    return field ? [[field.values, desc ? -1 : 1]] : [];
+  });
+  const order = all.map((_, i) => i);
+  order.sort((a, b) => {
+    for (const [values, sign] of sorted) {
+      if (values[a] !== values[b]) {
+        return sign * (values[a] - values[b]);
+      }
+    }
+    return a - b;
+  });
+  frame.fields.forEach((field) => {
+    field.values = order.map((i) => field.values[i]);
+  });
   return frame;
 }
 
