@@ -130,13 +130,15 @@ ALERTS = (
         hold="10m",
         summary="The vhost workers of VM {{ $labels.vm }} on {{ $labels.instance }} are busy "
         "{{ $value | humanizePercentage }} of the time",
-        meaning="A vhost worker is one kernel thread and can use one CPU. This VM's workers, on "
-        "average, have "
-        "none of it left: packets queue or drop, although vCPUs may be idle.",
+        meaning="A vhost worker is one kernel thread and can use one CPU; each queue pair of a NIC "
+        "has one. This VM's workers have none of it left: packets queue or drop, although vCPUs "
+        "may be idle. The number is the workers' mean: one that is busy among others that are not "
+        "does not show.",
         check="`kvmexporter dump` shows the vhost CPU time and the kicks by queue; `top -H` on "
         "the host finds "
         "the `vhost-PID` thread.",
-        mend="More queue pairs (`queues=N`, `mq=on`): each brings a worker. Turn segmentation "
+        mend="More queue pairs (`queues=N`, `mq=on`): each brings a worker; the guest has to use "
+        "them (`ethtool -L`). Turn segmentation "
         "offload on from "
         "guest to uplink, so that packets are larger. Pin the worker away from the vCPUs.",
         panel=(_BOARD, "vhost workers"),

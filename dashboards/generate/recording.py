@@ -57,11 +57,9 @@ RECORDINGS = (
         per_vcpu(f"sum by ({VM}) (rate(kvm_vm_run_delay_seconds_total[5m]))"),
     ),
     Recording(
-        # A worker a device, as far as the VMM tells.
         "vm:kvm_vm_vhost_cpu_per_worker:rate5m",
         f"sum by ({VM}) (rate(kvm_vm_vhost_cpu_seconds_total[5m])) / "
-        f'(count by ({VM}) (kvm_vm_device_info{{path="vhost"}}) '
-        f"or max by ({VM}) (kvm_vm_vcpus) * 0 + 1)",
+        f"max by ({VM}) (kvm_vm_vhost_workers)",
     ),
     Recording(
         # Polls without success, each as long as the module allows at most.
