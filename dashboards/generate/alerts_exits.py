@@ -149,18 +149,17 @@ ALERTS = (
         value="vm:kvm_vm_halt_polling_per_vcpu:rate5m",
         above=thresholds.HALT_POLLING,
         hold="30m",
-        summary="Polling for events that do not come can take up to {{ $value | "
-        "humanizePercentage }} of each "
-        "vCPU of VM {{ $labels.vm }} on {{ $labels.instance }}",
+        summary="Polling for events that do not come takes {{ $value | humanizePercentage }} of "
+        "each vCPU of VM {{ $labels.vm }} on {{ $labels.instance }}",
         meaning="Before a halted vCPU sleeps, KVM polls for its next event for up to "
         "`halt_poll_ns`. For this VM "
-        "the polls mostly fail: the host burns CPU that no guest uses. The number is an upper "
-        "bound.",
+        "the polls mostly fail: the host burns CPU that no guest uses. Before Linux 5.8 KVM "
+        "does not say how long they last: the number is an upper bound there.",
         check="`kvmexporter dump` shows halts by outcome and the module's `halt_poll_ns`.",
         mend="Lower `/sys/module/kvm/parameters/halt_poll_ns` (0 turns it off), or per VM with "
         "KVM_CAP_HALT_POLL; or move the polling into the guest with the `haltpoll` cpuidle "
         "governor.",
-        panel=(_BOARD, "CPU time lost to halt polling, at most"),
+        panel=(_BOARD, "CPU time lost to halt polling"),
     ),
     Alert(
         name="KvmVmStealHigh",
