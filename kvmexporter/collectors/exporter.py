@@ -14,7 +14,7 @@ from kvmexporter import __version__
 from kvmexporter.collector import Collector, Cycle
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.metrics import Family, Kind, Metric
-from kvmexporter.sources.bpfprobes import BpfProbes
+from kvmexporter.sources.bpfprobes import BpfProbes, ProgramRuns
 from kvmexporter.units import ns_to_seconds
 
 # As enumerated in kvmexporter/bpf/vcpu.bpf.c.
@@ -54,6 +54,15 @@ DROPPED = Metric(
     "VMs' clocks.",
     ("map",),
     "BPF map drops",
+)
+MISSED = Metric(
+    "kvmexporter_bpf_missed_events_total",
+    Kind.COUNTER,
+    "Events not counted because the kernel does not run a probe while another BPF program, or the "
+    "reading of a map, is interrupted on that processor. Before Linux 6.7 the kernel counts none "
+    "of kvm_exit and kvm_pvclock_update.",
+    ("tracepoint",),
+    "/proc/self/fdinfo",
 )
 ENTRIES = Metric(
     "kvmexporter_bpf_map_entries",
@@ -118,7 +127,7 @@ class ExporterSample:
     Attributes:
         process: the server.
         attached: tracepoint → whether its probe is.
-        runs: tracepoint → (runs, nanoseconds).
+        runs: tracepoint → how often its probe ran, and did not.
         drops: map → events lost.
         maps: map → (entries, most entries).
         refresh_ages: VM → seconds since its VMM was heard.
@@ -127,7 +136,7 @@ class ExporterSample:
 
     process: ProcessSample
     attached: Mapping[str, bool]
-    runs: Mapping[str, tuple[int, int]]
+    runs: Mapping[str, ProgramRuns]
     drops: Mapping[str, int]
     maps: Mapping[str, tuple[int, int]]
     refresh_ages: Mapping[str, float]
@@ -145,6 +154,7 @@ class ExporterCollector(Collector[ExporterSample]):
         RUNS,
         RUN_SECONDS,
         DROPPED,
+        MISSED,
         ENTRIES,
         MAX_ENTRIES,
         REFRESH_AGE,
@@ -170,7 +180,7 @@ class ExporterCollector(Collector[ExporterSample]):
         return ExporterSample(
             process=_process(),
             attached={state.event: state.attached for state in probes.programs},
-            runs={event: run for event, run in probes.run_statistics().items() if run[0]},
+            runs=probes.runs(),
             drops=_drops(probes),
             maps={
                 name: (used, probes.maps[name].layout.max_entries)
@@ -189,9 +199,12 @@ class ExporterCollector(Collector[ExporterSample]):
         result[BUILD].add(1, __version__, platform.python_version())
         for event, attached in sample.attached.items():
             result[ATTACHED].add(int(attached), event)
-        for event, (runs, ns) in sample.runs.items():
-            result[RUNS].add(runs, event)
-            result[RUN_SECONDS].add(ns_to_seconds(ns), event)
+        for event, one in sample.runs.items():
+            if one.runs:
+                result[RUNS].add(one.runs, event)
+                result[RUN_SECONDS].add(ns_to_seconds(one.ns), event)
+            if one.missed is not None:
+                result[MISSED].add(one.missed, event)
         for name, dropped in sample.drops.items():
             result[DROPPED].add(dropped, name)
         for name, (entries, most) in sample.maps.items():

@@ -4,6 +4,7 @@
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from kvmexporter import __version__
 from kvmexporter.collector import Cycle
 from kvmexporter.collectors.exporter import ExporterCollector
-from kvmexporter.sources.bpfprobes import ProgramState
+from kvmexporter.sources.bpfprobes import ProgramRuns, ProgramState
 from tests.unit.host import Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
 from tests.unit.vcpu_records import MAX_VCPUS, enumerators
@@ -59,6 +60,31 @@ def test_probes(host: Host) -> None:
     seen = series(host)
     assert seen["kvmexporter_bpf_attached", "kvm_exit"] == 1
     assert seen["kvmexporter_bpf_attached", "kvm_fast_mmio"] == 0
+
+
+def test_runs_of_probes(host: Host) -> None:
+    """Those that the kernel counted; events that it kept from a probe as zero, too."""
+    collector = ExporterCollector(host.sources())
+    sample = replace(
+        collector.sample(host.cycle()),
+        runs={
+            "kvm_exit": ProgramRuns(7, 401_000_000, 3),
+            "kvm_pio": ProgramRuns(0, 0, 0),
+            "kvm_msr": ProgramRuns(0, 0, None),
+        },
+    )
+    seen = {
+        (family.metric.name.removeprefix("kvmexporter_bpf_"), *one.labels): one.value
+        for family in collector.families(sample)
+        for one in family.samples
+        if one.labels and one.labels[0] in sample.runs
+    }
+    assert seen == {
+        ("program_runs_total", "kvm_exit"): 7,
+        ("program_run_seconds_total", "kvm_exit"): 0.401,
+        ("missed_events_total", "kvm_exit"): 3,
+        ("missed_events_total", "kvm_pio"): 0,
+    }
 
 
 def test_maps(host: Host) -> None:
