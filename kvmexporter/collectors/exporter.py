@@ -19,6 +19,8 @@ from kvmexporter.units import ns_to_seconds
 
 # As enumerated in kvmexporter/bpf/vcpu.bpf.c.
 _DROPS = ("vcpu", "retired", "clock")
+# Maps that collectors go through.
+_COUNTED = ("vcpus", "retired", "vm_clocks", "tsc_offsets")
 
 BUILD = Metric(
     "kvmexporter_build_info",
@@ -67,7 +69,10 @@ MISSED = Metric(
 ENTRIES = Metric(
     "kvmexporter_bpf_map_entries",
     Kind.GAUGE,
-    "Entries in use of a BPF map.",
+    "Entries in use of a BPF map when it was last read: vcpus, records of vCPU threads that found "
+    "none of the places that need no hash map; retired, records of vCPU threads that had ended "
+    "since it was read before; vm_clocks and tsc_offsets, the clocks of VMs and of their vCPUs; "
+    "regions, what VMs' addresses belong to.",
     ("map",),
 )
 MAX_ENTRIES = Metric(
@@ -176,18 +181,17 @@ class ExporterCollector(Collector[ExporterSample]):
         probes, interval = self.sources.probes, self.sources.addressing.interval_seconds
         if isinstance(probes, Unavailable):
             return ExporterSample(_process(), {}, {}, {}, {}, ages, interval)
-        vcpus = self.sources.vcpus
+        counted = {name: probes.maps[name].entries for name in _COUNTED}
+        counted["regions"] = self.sources.addressing.region_entries()
         return ExporterSample(
             process=_process(),
             attached={state.event: state.attached for state in probes.programs},
             runs=probes.runs(),
             drops=_drops(probes),
             maps={
-                name: (used, probes.maps[name].layout.max_entries)
-                for name, used in {
-                    "vcpus": vcpus.entries() if vcpus else 0,
-                    "regions": self.sources.addressing.region_entries(),
-                }.items()
+                name: (entries, probes.maps[name].layout.max_entries)
+                for name, entries in counted.items()
+                if entries is not None
             },
             refresh_ages=ages,
             refresh_interval_seconds=interval,

@@ -12,10 +12,12 @@ import pytest
 from kvmexporter import __version__
 from kvmexporter.collector import Cycle
 from kvmexporter.collectors.exporter import ExporterCollector
+from kvmexporter.collectors.vm_clock import VmClockCollector
 from kvmexporter.sources.bpfprobes import ProgramRuns, ProgramState
+from tests.unit.clock_records import write_clock, write_offset
 from tests.unit.host import Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
-from tests.unit.vcpu_records import MAX_VCPUS, enumerators
+from tests.unit.vcpu_records import MAX_VCPUS, enumerators, record, retired_key
 
 
 def series(host: Host) -> dict[tuple[str, ...], object]:
@@ -92,14 +94,31 @@ def test_maps(host: Host) -> None:
     host.tree.process(10, ["/usr/bin/qemu-system-x86_64"])
     host.vcpu(1001, 10)
     host.vcpu(1002, 10)
+    host.retired.set(retired_key(1003, 10, 20_000_000_000), record(10, 20_000_000_000))
     for number in range(2):
         host.drops.set(number.to_bytes(4, "little"), (7 + number).to_bytes(8, "little"))
     seen = series(host)
     assert seen["kvmexporter_bpf_map_entries", "vcpus"] == 2
     assert seen["kvmexporter_bpf_map_max_entries", "vcpus"] == MAX_VCPUS
+    assert seen["kvmexporter_bpf_map_entries", "retired"] == 1
+    assert seen["kvmexporter_bpf_map_max_entries", "retired"] == host.retired.layout.max_entries
+    assert seen["kvmexporter_bpf_map_entries", "regions"] == 0
+    assert not {"vm_clocks", "tsc_offsets"} & {label for _, *labels in seen for label in labels}
     assert seen["kvmexporter_bpf_dropped_events_total", "vcpu"] == 7
     assert seen["kvmexporter_bpf_dropped_events_total", "retired"] == 8
     assert enumerators()["drop"][:2] == ("DROP_VCPU", "DROP_RETIRED")
+
+
+def test_maps_of_clocks(host: Host) -> None:
+    """Where a collector goes through them."""
+    host.tree.process(10, ["/usr/bin/qemu-system-x86_64"])
+    write_clock(host.clocks, 10)
+    for vcpu in range(3):
+        write_offset(host.offsets, 10, vcpu, 0)
+    sampler = host.sampler(VmClockCollector, ExporterCollector)
+    families = {family.metric.name: family for family in sampler.snapshot().families}
+    entries = {one.labels[0]: one.value for one in families["kvmexporter_bpf_map_entries"].samples}
+    assert (entries["vm_clocks"], entries["tsc_offsets"]) == (1, 3)
 
 
 def test_without_bpf(tree: ProcfsTree) -> None:
