@@ -251,6 +251,11 @@ class Addressing:
         """How long after a visit each VM is visited again; those that do not answer, later."""
         return self._pace.interval_seconds
 
+    @property
+    def stale_seconds(self) -> float:
+        """From what age on a VM's balloon is of the past."""
+        return self._pace.stale_seconds
+
     def _hurry_where_unknown(self, now: float) -> None:
         """Visit soon those whose guests touch many addresses that nobody knows, if they answer."""
         if self._tables is None or now - self._looked_at_unknown < _UNKNOWN_SECONDS:

@@ -29,8 +29,6 @@ from kvmexporter.sources.vcpus import VcpuReader, VmCounters
 S = TypeVar("S")
 
 _NO_POSTURE = Posture()
-# What is older is of the past.
-_BALLOON_SECONDS = 300.0
 
 PER_VCPU = "exits.per-vcpu"
 """The extra that has vCPUs' counters read one by one."""
@@ -129,17 +127,18 @@ class Cycle:
         """A VM's balloon and how old that is, seconds: from its monitor, else from libvirt.
 
         Returns:
-            None if it has none, or nothing has been heard of it for five minutes.
+            None if it has none, or nothing has been heard of it for so long that it is of the past.
         """
+        stale_seconds = self._sources.addressing.stale_seconds
         known = self.addressing.get(vm.id)
         if known and known.facts and known.facts.balloon and known.glanced is not None:
             age = self.time - known.glanced
-            if age <= _BALLOON_SECONDS:
+            if age <= stale_seconds:
                 return known.facts.balloon, age
         if vm.libvirt and vm.libvirt_at is not None:
             balloon = libvirt_balloon(vm.libvirt)
             age = max(self.time - vm.libvirt_at, 0.0)
-            if balloon and age <= _BALLOON_SECONDS:
+            if balloon and age <= stale_seconds:
                 return balloon, age
         return None
 

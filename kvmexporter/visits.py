@@ -21,6 +21,7 @@ _GLANCE_SECONDS = 15.0
 _MOVING_SECONDS = 5.0
 _MOVING_FOR_SECONDS = 60.0
 _GLANCE_WEIGHT = 0.15  # of a visit
+_STALE_SECONDS = 300.0
 _MAX_SHARE = 0.0075  # of a processor
 _MAX_BACKOFF_SECONDS = 300.0
 _MAX_DOUBLINGS = 16
@@ -135,6 +136,16 @@ class Pace:
         """How long after a visit a VM is visited again."""
         return _REFRESH_SECONDS * self._stretch
 
+    @property
+    def stale_seconds(self) -> float:
+        """From what age on what moves is of the past: five minutes, and two looks at least."""
+        return max(_STALE_SECONDS, 2 * self._at_rest_seconds)
+
+    @property
+    def _at_rest_seconds(self) -> float:
+        """How long after a look at what moves the next one is due, while nothing does."""
+        return self._glance_seconds or _GLANCE_SECONDS * self._stretch
+
     def visits(self) -> None:
         """Count a visit."""
         self._asked += 1
@@ -166,7 +177,7 @@ class Pace:
         if balloon is None or state.glanced is None or state.failures:
             return math.inf
         since = balloon.history.short_since
-        seconds = self._glance_seconds or _GLANCE_SECONDS * self._stretch
+        seconds = self._at_rest_seconds
         if since is not None and balloon.history.seen - since < _MOVING_FOR_SECONDS:
             seconds = min(_MOVING_SECONDS, seconds)
         return state.glanced + seconds

@@ -305,14 +305,14 @@ GUEST = (
     Alert(
         name="KvmGuestStealHigh",
         severity="warning",
-        value="sum by (job, instance) (rate(kvm_guest_steal_seconds_total[5m]))",
-        above=0.5,
+        value="sum by (job, instance) (rate(kvm_guest_steal_seconds_total[5m])) / "
+        "max by (job, instance) (kvm_guest_cpus)",
+        above=thresholds.STEAL,
         hold="15m",
-        summary="The host withholds {{ $value | humanize }} CPUs of work from guest {{ "
-        "$labels.instance }}",
-        meaning="The guest's CPUs had work and the host ran something else, half a CPU's worth "
-        "and more, for "
-        "a quarter of an hour.",
+        summary="The CPUs of guest {{ $labels.instance }} wait for the host {{ $value | "
+        "humanizePercentage }} of the time",
+        meaning="The guest's CPUs had work and the host ran something else, for a quarter of an "
+        "hour. The number is the mean of the guest's CPUs.",
         check="`kvmexporter dump` in the guest shows steal; on the host, the run delay of this "
         "VM and "
         "of its neighbours.",

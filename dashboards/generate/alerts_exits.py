@@ -130,13 +130,15 @@ ALERTS = (
         hold="10m",
         summary="The vhost workers of VM {{ $labels.vm }} on {{ $labels.instance }} are busy "
         "{{ $value | humanizePercentage }} of the time",
-        meaning="A vhost worker is one kernel thread and can use one CPU. This VM's workers, on "
-        "average, have "
-        "none of it left: packets queue or drop, although vCPUs may be idle.",
+        meaning="A vhost worker is one kernel thread and can use one CPU; each queue pair of a NIC "
+        "has one. This VM's workers have none of it left: packets queue or drop, although vCPUs "
+        "may be idle. The number is the workers' mean: one that is busy among others that are not "
+        "does not show.",
         check="`kvmexporter dump` shows the vhost CPU time and the kicks by queue; `top -H` on "
         "the host finds "
         "the `vhost-PID` thread.",
-        mend="More queue pairs (`queues=N`, `mq=on`): each brings a worker. Turn segmentation "
+        mend="More queue pairs (`queues=N`, `mq=on`): each brings a worker; the guest has to use "
+        "them (`ethtool -L`). Turn segmentation "
         "offload on from "
         "guest to uplink, so that packets are larger. Pin the worker away from the vCPUs.",
         panel=(_BOARD, "vhost workers"),
@@ -147,18 +149,17 @@ ALERTS = (
         value="vm:kvm_vm_halt_polling_per_vcpu:rate5m",
         above=thresholds.HALT_POLLING,
         hold="30m",
-        summary="Polling for events that do not come can take up to {{ $value | "
-        "humanizePercentage }} of each "
-        "vCPU of VM {{ $labels.vm }} on {{ $labels.instance }}",
+        summary="Polling for events that do not come takes {{ $value | humanizePercentage }} of "
+        "each vCPU of VM {{ $labels.vm }} on {{ $labels.instance }}",
         meaning="Before a halted vCPU sleeps, KVM polls for its next event for up to "
         "`halt_poll_ns`. For this VM "
-        "the polls mostly fail: the host burns CPU that no guest uses. The number is an upper "
-        "bound.",
+        "the polls mostly fail: the host burns CPU that no guest uses. Before Linux 5.8 KVM "
+        "does not say how long they last: the number is an upper bound there.",
         check="`kvmexporter dump` shows halts by outcome and the module's `halt_poll_ns`.",
         mend="Lower `/sys/module/kvm/parameters/halt_poll_ns` (0 turns it off), or per VM with "
         "KVM_CAP_HALT_POLL; or move the polling into the guest with the `haltpoll` cpuidle "
         "governor.",
-        panel=(_BOARD, "CPU time lost to halt polling, at most"),
+        panel=(_BOARD, "CPU time lost to halt polling"),
     ),
     Alert(
         name="KvmVmStealHigh",

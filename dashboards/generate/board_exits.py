@@ -255,9 +255,9 @@ _CPU = (
         width=8,
     ),
     Panel(
-        title="CPU time lost to halt polling, at most",
-        about="Upper bound of the share of each vCPU that polls in vain take. Above the dashes, "
-        "lower halt_poll_ns.",
+        title="CPU time lost to halt polling",
+        about="Share of each vCPU that polls in vain take; before Linux 5.8, at most. Above the "
+        "dashes, lower halt_poll_ns.",
         queries=(Query("vm:kvm_vm_halt_polling_per_vcpu:rate5m{@vm}", VM_LEGEND),),
         unit="percentunit",
         warn=thresholds.HALT_POLLING,

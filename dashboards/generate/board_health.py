@@ -83,12 +83,15 @@ _OVERVIEW = (
     ),
     Panel(
         title="Events dropped",
-        about="Events that found no place in a map: counts are too low by as many. Restart with "
-        "a larger "
-        "--bpf.max-vcpus.",
+        about="Events that found no place in a map, or that the kernel kept from a probe: counts "
+        "are too low by as many. By map: restart with a larger --bpf.max-vcpus.",
         queries=(
             Query(
                 "increase(kvmexporter_bpf_dropped_events_total{@host}[15m])", "{{instance}} {{map}}"
+            ),
+            Query(
+                "sum by (instance) (increase(kvmexporter_bpf_missed_events_total{@host}[15m]))",
+                "{{instance}} kept from probes",
             ),
         ),
         warn=1,

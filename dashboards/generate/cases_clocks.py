@@ -266,14 +266,28 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     ),
     "KvmGuestStealHigh": (
         Case(
-            about="two CPUs' worth",
-            series={"kvm_guest_steal_seconds_total": "0+60x80"},
+            about="40 % of the only CPU",
+            series={"kvm_guest_steal_seconds_total": "0+12x80", "kvm_guest_cpus": "1x80"},
             at="30m",
-            fires=(({}, "The host withholds 2 CPUs of work from guest host-1"),),
+            fires=(({}, "The CPUs of guest host-1 wait for the host 40% of the time"),),
+        ),
+        Case(
+            about="15 % of each of four CPUs",
+            series={"kvm_guest_steal_seconds_total": "0+18x80", "kvm_guest_cpus": "4x80"},
+            at="30m",
+            fires=(({}, "The CPUs of guest host-1 wait for the host 15% of the time"),),
+        ),
+        Case(
+            about="half a CPU's worth of 64 CPUs",
+            series={"kvm_guest_steal_seconds_total": "0+15.36x80", "kvm_guest_cpus": "64x80"},
+            at="30m",
         ),
         Case(
             about="a busy minute, and a restart of the guest",
-            series={"kvm_guest_steal_seconds_total": "1000+1x20 1060 1120 0+1x60"},
+            series={
+                "kvm_guest_steal_seconds_total": "1000+1x20 1060 1120 0+1x60",
+                "kvm_guest_cpus": "4x84",
+            },
             at="30m",
         ),
     ),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panels on the clocks of guests that run an exporter of their own."""
 
+from dashboards.generate import thresholds
 from dashboards.generate.panel import PRESENT, Column, Panel, Query
 
 _NO_GUEST = "no exporter runs inside a guest here"
@@ -41,11 +42,17 @@ PANELS = (
     ),
     Panel(
         title="Steal in guests",
-        about="CPUs' worth of work that the host withheld, as the guest's kernel counts it. "
-        "Compare with Steal by VM.",
+        about="Share of a CPU's time for which it had work and the host ran something else, as the "
+        "guest's kernel counts it. Compare with Steal by VM.",
         queries=(
-            Query("rate(kvm_guest_steal_seconds_total{@host}[$__rate_interval])", "{{instance}}"),
+            Query(
+                "rate(kvm_guest_steal_seconds_total{@host}[$__rate_interval]) / "
+                "kvm_guest_cpus{@host}",
+                "{{instance}}",
+            ),
         ),
+        unit="percentunit",
+        warn=thresholds.STEAL,
         empty=_NO_GUEST,
         width=8,
     ),

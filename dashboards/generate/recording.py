@@ -57,21 +57,20 @@ RECORDINGS = (
         per_vcpu(f"sum by ({VM}) (rate(kvm_vm_run_delay_seconds_total[5m]))"),
     ),
     Recording(
-        # A worker a device, as far as the VMM tells.
         "vm:kvm_vm_vhost_cpu_per_worker:rate5m",
         f"sum by ({VM}) (rate(kvm_vm_vhost_cpu_seconds_total[5m])) / "
-        f'(count by ({VM}) (kvm_vm_device_info{{path="vhost"}}) '
-        f"or max by ({VM}) (kvm_vm_vcpus) * 0 + 1)",
+        f"max by ({VM}) (kvm_vm_vhost_workers)",
     ),
     Recording(
-        # Polls without success, each as long as the module allows at most.
+        # Before Linux 5.8: polls without success, each as long as the module allows at most.
         "vm:kvm_vm_halt_polling_per_vcpu:rate5m",
         per_vcpu(
+            f"(sum by ({VM}) (rate(kvm_vm_halt_poll_fail_seconds_total[5m])) or "
             f'(sum by ({VM}) (rate(kvm_vm_kvm_stat_total{{stat="halt_attempted_poll"}}[5m])) - '
             f'(sum by ({VM}) (rate(kvm_vm_kvm_stat_total{{stat="halt_successful_poll"}}[5m])) '
             f"or max by ({VM}) (kvm_vm_vcpus) * 0))"
             " * on (job, instance) group_left () "
-            'kvm_host_module_parameter{module="kvm", parameter="halt_poll_ns"} * 1e-9'
+            'kvm_host_module_parameter{module="kvm", parameter="halt_poll_ns"} * 1e-9)'
         ),
     ),
     Recording(

@@ -15,7 +15,7 @@ BPF_ARRAY(near_vcpus, struct vcpu, NEAR_VCPUS);
 /* Who has a place, so that no two threads begin in it together. */
 BPF_HASH(near_owners, u32, u32, NEAR_VCPUS);
 
-/* Not preallocated: a record is 17 KiB, and most hosts run few of MAX_VCPUS. */
+/* Not preallocated: a record is 20 KB, and most hosts run few of MAX_VCPUS. */
 BPF_F_TABLE("hash", u32, struct vcpu, vcpus, MAX_VCPUS, BPF_F_NO_PREALLOC);
 
 /* Records of `vcpus` whose threads ended, until user space has added them to their VM. */

@@ -114,7 +114,7 @@ MAPS = (
 
 
 def near_vcpus(processors: int) -> int:
-    """How many records are found without a hash map: a power of two, 140 KiB a processor.
+    """How many records, of 20 KB each, are found without a hash map: a power of two.
 
     As many vCPUs as processors run at a time, and a host has a few times as many; with more
     places than that, few threads find theirs taken.

@@ -2,9 +2,10 @@
 /*
  * One record per vCPU thread: what every probe writes to.
  *
- * Only the thread itself writes its record, so a probe does one look-up and
- * then plain adds. The record starts with what is known of the vCPU, followed
- * by nothing but u64 counters, which user space adds up without knowing them.
+ * Only the thread itself writes its record, so a probe looks it up and then
+ * does plain adds; exits have their class, and I/O its region, looked up too.
+ * The record starts with what is known of the vCPU, followed by nothing but
+ * u64 counters, which user space adds up without knowing them.
  *
  * The sizes (EXIT_SLOTS, IO_SLOTS, ...) are macros that the loader defines
  * from kvmexporter/tables and kvmexporter/bpf/request.py.

@@ -52,7 +52,7 @@ AGE = Metric(
     Kind.GAUGE,
     "How long ago the VMM was asked for its balloon, or libvirt's daemon seen to hold the VM's "
     "monitor: the age of the VM's other balloon metrics. They are left out once that is five "
-    "minutes.",
+    "minutes, and twice as long as VMMs are left alone where there are so many.",
     ("vm",),
 )
 SHORT = Metric(

@@ -14,11 +14,13 @@ from kvmexporter import __version__
 from kvmexporter.collector import Collector, Cycle
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.metrics import Family, Kind, Metric
-from kvmexporter.sources.bpfprobes import BpfProbes
+from kvmexporter.sources.bpfprobes import BpfProbes, ProgramRuns
 from kvmexporter.units import ns_to_seconds
 
 # As enumerated in kvmexporter/bpf/vcpu.bpf.c.
 _DROPS = ("vcpu", "retired", "clock")
+# Maps that collectors go through.
+_COUNTED = ("vcpus", "retired", "vm_clocks", "tsc_offsets")
 
 BUILD = Metric(
     "kvmexporter_build_info",
@@ -55,10 +57,22 @@ DROPPED = Metric(
     ("map",),
     "BPF map drops",
 )
+MISSED = Metric(
+    "kvmexporter_bpf_missed_events_total",
+    Kind.COUNTER,
+    "Events not counted because the kernel does not run a probe while another BPF program, or the "
+    "reading of a map, is interrupted on that processor. Before Linux 6.7 the kernel counts none "
+    "of kvm_exit and kvm_pvclock_update.",
+    ("tracepoint",),
+    "/proc/self/fdinfo",
+)
 ENTRIES = Metric(
     "kvmexporter_bpf_map_entries",
     Kind.GAUGE,
-    "Entries in use of a BPF map.",
+    "Entries in use of a BPF map when it was last read: vcpus, records of vCPU threads that found "
+    "none of the places that need no hash map; retired, records of vCPU threads that had ended "
+    "since it was read before; vm_clocks and tsc_offsets, the clocks of VMs and of their vCPUs; "
+    "regions, what VMs' addresses belong to.",
     ("map",),
 )
 MAX_ENTRIES = Metric(
@@ -118,7 +132,7 @@ class ExporterSample:
     Attributes:
         process: the server.
         attached: tracepoint → whether its probe is.
-        runs: tracepoint → (runs, nanoseconds).
+        runs: tracepoint → how often its probe ran, and did not.
         drops: map → events lost.
         maps: map → (entries, most entries).
         refresh_ages: VM → seconds since its VMM was heard.
@@ -127,7 +141,7 @@ class ExporterSample:
 
     process: ProcessSample
     attached: Mapping[str, bool]
-    runs: Mapping[str, tuple[int, int]]
+    runs: Mapping[str, ProgramRuns]
     drops: Mapping[str, int]
     maps: Mapping[str, tuple[int, int]]
     refresh_ages: Mapping[str, float]
@@ -145,6 +159,7 @@ class ExporterCollector(Collector[ExporterSample]):
         RUNS,
         RUN_SECONDS,
         DROPPED,
+        MISSED,
         ENTRIES,
         MAX_ENTRIES,
         REFRESH_AGE,
@@ -166,18 +181,17 @@ class ExporterCollector(Collector[ExporterSample]):
         probes, interval = self.sources.probes, self.sources.addressing.interval_seconds
         if isinstance(probes, Unavailable):
             return ExporterSample(_process(), {}, {}, {}, {}, ages, interval)
-        vcpus = self.sources.vcpus
+        counted = {name: probes.maps[name].entries for name in _COUNTED}
+        counted["regions"] = self.sources.addressing.region_entries()
         return ExporterSample(
             process=_process(),
             attached={state.event: state.attached for state in probes.programs},
-            runs={event: run for event, run in probes.run_statistics().items() if run[0]},
+            runs=probes.runs(),
             drops=_drops(probes),
             maps={
-                name: (used, probes.maps[name].layout.max_entries)
-                for name, used in {
-                    "vcpus": vcpus.entries() if vcpus else 0,
-                    "regions": self.sources.addressing.region_entries(),
-                }.items()
+                name: (entries, probes.maps[name].layout.max_entries)
+                for name, entries in counted.items()
+                if entries is not None
             },
             refresh_ages=ages,
             refresh_interval_seconds=interval,
@@ -189,9 +203,12 @@ class ExporterCollector(Collector[ExporterSample]):
         result[BUILD].add(1, __version__, platform.python_version())
         for event, attached in sample.attached.items():
             result[ATTACHED].add(int(attached), event)
-        for event, (runs, ns) in sample.runs.items():
-            result[RUNS].add(runs, event)
-            result[RUN_SECONDS].add(ns_to_seconds(ns), event)
+        for event, one in sample.runs.items():
+            if one.runs:
+                result[RUNS].add(one.runs, event)
+                result[RUN_SECONDS].add(ns_to_seconds(one.ns), event)
+            if one.missed is not None:
+                result[MISSED].add(one.missed, event)
         for name, dropped in sample.drops.items():
             result[DROPPED].add(dropped, name)
         for name, (entries, most) in sample.maps.items():

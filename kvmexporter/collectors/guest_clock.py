@@ -130,6 +130,13 @@ STEAL = Metric(
     (),
     "/proc/stat",
 )
+CPUS = Metric(
+    "kvm_guest_cpus",
+    Kind.GAUGE,
+    "This guest's CPUs that are online.",
+    (),
+    "/sys/devices/system/cpu/online",
+)
 VMCLOCK = Metric(
     "kvm_guest_vmclock_info",
     Kind.INFO,
@@ -183,6 +190,7 @@ class GuestClockSample:
         features: KVM's paravirtual features → whether.
         host_clocks: what the hypervisor's clocks say.
         steal_ns: stolen time.
+        cpus: how many are online.
     """
 
     clock: OwnClock
@@ -190,6 +198,7 @@ class GuestClockSample:
     features: Mapping[str, bool]
     host_clocks: HostClockSample
     steal_ns: int | None
+    cpus: int | None
 
 
 class GuestClockCollector(Collector[GuestClockSample]):
@@ -199,8 +208,8 @@ class GuestClockCollector(Collector[GuestClockSample]):
     summary = "inside a guest: its clocksource, timer, offset from the host, steal time"
     metrics = (
         CLOCKSOURCE, CHANGES, CLOCKEVENT, FEATURE, TSC_FEATURE, OFFSET, UNCERTAINTY, METHOD,
-        DRIFT, SYNCHRONIZED, MAX_ERROR, STEPS, STEP_SECONDS, READ_SECONDS, STEAL, VMCLOCK,
-        VMCLOCK_DISRUPTIONS, VMCLOCK_WITHIN, VMCLOCK_ESTIMATED, VMCLOCK_MAX,
+        DRIFT, SYNCHRONIZED, MAX_ERROR, STEPS, STEP_SECONDS, READ_SECONDS, STEAL, CPUS,
+        VMCLOCK, VMCLOCK_DISRUPTIONS, VMCLOCK_WITHIN, VMCLOCK_ESTIMATED, VMCLOCK_MAX,
     )  # fmt: skip
     needs = (GUEST_ROLE,)
     wants = (PTP_CLOCK, STABLE_CLOCKSOURCE, ADJTIMEX, KERNEL_LOG)
@@ -241,6 +250,7 @@ class GuestClockCollector(Collector[GuestClockSample]):
             features=dict(sources.system.role.features),
             host_clocks=self._host_clocks.sample(),
             steal_ns=steal_ns(sources.procfs.root, sources.procfs.ticks_per_second),
+            cpus=sources.system.sysfs.cpus_online(),
         )
 
     def families(self, sample: GuestClockSample) -> Iterable[Family]:
@@ -253,6 +263,8 @@ class GuestClockCollector(Collector[GuestClockSample]):
             result[FEATURE].add(int(has), feature)
         if sample.steal_ns is not None:
             result[STEAL].add(ns_to_seconds(sample.steal_ns))
+        if sample.cpus is not None:
+            result[CPUS].add(sample.cpus)
         _add_host_clocks(result, sample.host_clocks)
         return result.values()
 

@@ -2,7 +2,7 @@
 """KVM's own counters of each VM, those that an operator can make something of.
 
 Reads what the VMM said last (QMP `query-stats`, QEMU 7.1 and newer: lockdown or not, at no
-cost to a scrape), else debugfs: 27 small files a VM.
+cost to a scrape), else debugfs: 28 small files a VM.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.needs import DEBUGFS, LOCKDOWN, PID_NAMESPACE, QMP
 from kvmexporter.sources.qemu import QemuFacts
 from kvmexporter.sources.schedstat import Schedstat
+from kvmexporter.units import ns_to_seconds
 
 # What no other metric tells, and exits, for where there is no BPF; then what other metrics tell
 # better, and seldom wanted ones. arch/x86/include/asm/kvm_host.h and include/linux/kvm_types.h,
@@ -34,6 +35,8 @@ _NAMES = _USUAL | {
     "io_exits", "mmio_exits", "halt_exits", "irq_exits", "signal_exits", "request_irq_exits",
     "remote_tlb_flush", "remote_tlb_flush_requests", "preemption_other",
 }  # fmt: skip
+_FAILED_POLLS = "halt_poll_fail_ns"
+_READ = _NAMES | {_FAILED_POLLS}
 
 STATS = Metric(
     "kvm_vm_kvm_stat_total",
@@ -45,6 +48,14 @@ STATS = Metric(
     "QMP query-stats, debugfs kvm/",
     extra="kvm_stats.all",
     usual=_USUAL,
+)
+FAILED_POLLS = Metric(
+    "kvm_vm_halt_poll_fail_seconds_total",
+    Kind.COUNTER,
+    "CPU time for which KVM polled for events of halted vCPUs that did not come, vCPUs added up. "
+    "As old as kvm_vm_kvm_stat_total.",
+    ("vm",),
+    "QMP query-stats, debugfs kvm/",
 )
 
 
@@ -69,7 +80,7 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
 
     name = "kvm_stats"
     summary = "what KVM itself counts of each VM: page faults, TLB flushes, halts, emulation"
-    metrics = (STATS,)
+    metrics = (STATS, FAILED_POLLS)
     extras: ClassVar[Mapping[str, str]] = {
         "all": "Also serve KVM's counters of what other collectors tell better, and seldom wanted "
         "ones.",
@@ -103,7 +114,7 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
                 else:
                     unasked += bool(vm.qmp_sockets) and not (known and (facts or known.trouble))
                     directories = self._debugfs.vms() if directories is None else directories
-                    told = self._debugfs.stats(self._of(vm, directories), _NAMES)
+                    told = self._debugfs.stats(self._of(vm, directories), _READ)
                 followed.growing.follow(told)
             if grown := followed.growing.shown:
                 samples.append(KvmStatsSample(vm.name, grown))
@@ -123,17 +134,20 @@ class KvmStatsCollector(Collector[list[KvmStatsSample]]):
         return [name for thread in threads for name in directories.get(thread, ())]
 
     def families(self, sample: list[KvmStatsSample]) -> Iterable[Family]:
-        """Those that are not zero."""
-        stats = Family(STATS)
+        """Those that are not zero, and the time of polls even then."""
+        stats, failed_polls = Family(STATS), Family(FAILED_POLLS)
         for one in sample:
             told = {name: one.stats[name] for name in sorted(one.stats) if one.stats[name]}
+            told.pop(_FAILED_POLLS, None)
             stats.group((one.vm,), keyed(told))
-        return (stats,)
+            if (ns := one.stats.get(_FAILED_POLLS)) is not None:
+                failed_polls.add(ns_to_seconds(ns), one.vm)
+        return stats, failed_polls
 
 
 def _told(facts: QemuFacts) -> dict[str, int]:
     """What the VMM said last, empty if nothing."""
     return {
         name: facts.stats.get(name, 0) + facts.vcpu_stats.get(name, 0)
-        for name in _NAMES & (facts.stats.keys() | facts.vcpu_stats.keys())
+        for name in _READ & (facts.stats.keys() | facts.vcpu_stats.keys())
     }

@@ -46,6 +46,14 @@ VHOST_CPU = Metric(
     ("vm",),
     "/proc/PID/task/TID/schedstat",
 )
+VHOST_WORKERS = Metric(
+    "kvm_vm_vhost_workers",
+    Kind.GAUGE,
+    "The kernel's vhost workers for the VM's devices, each a thread that can use one CPU: one for "
+    "each queue pair of a NIC, none for devices on vhost-user. Absent if there is none.",
+    ("vm",),
+    "/proc/PID/task/TID/comm",
+)
 
 # QEMU, Firecracker, cloud-hypervisor, crosvm, kvmtool.
 _VCPU_NAME = r"CPU \d+/KVM|fc_vcpu \d+|vcpu\d+|crosvm_vcpu\d+|kvm-vcpu-\d+"
@@ -64,11 +72,19 @@ _Thread = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class SchedulingSample:
-    """The times of one VM's vCPUs and of its vhost workers, None where none was seen."""
+    """One VM's threads.
+
+    Attributes:
+        vm: its name.
+        vcpus: the times of its vCPUs, None where none was seen.
+        vhost: the times of its vhost workers, None where none was seen.
+        vhost_workers: how many of those there are now.
+    """
 
     vm: str
     vcpus: ThreadTimes | None
     vhost: ThreadTimes | None
+    vhost_workers: int
 
 
 class SchedulingCollector(Collector[list[SchedulingSample]]):
@@ -76,7 +92,7 @@ class SchedulingCollector(Collector[list[SchedulingSample]]):
 
     name = "scheduling"
     summary = "the CPU time of vCPUs and vhost workers, and how long vCPUs waited for a CPU"
-    metrics = (RUN_DELAY, VCPU_CPU, VHOST_CPU)
+    metrics = (RUN_DELAY, VCPU_CPU, VHOST_CPU, VHOST_WORKERS)
     needs = (PID_NAMESPACE, SCHEDSTAT)
 
     def __init__(self, sources: Sources, most_threads: int = MOST_THREADS) -> None:
@@ -122,8 +138,11 @@ class SchedulingCollector(Collector[list[SchedulingSample]]):
         for identity in due:
             self._vms[identity].read()
         samples = [
-            SchedulingSample(vm.name, self._vms[vm.id].vcpus.total, self._vms[vm.id].vhost.total)
+            SchedulingSample(
+                vm.name, threads.vcpus.total, threads.vhost.total, len(threads.vhost.alive)
+            )
             for vm in cycle.vms
+            for threads in (self._vms[vm.id],)
         ]
         if asked and not any(one.vcpus for one in samples) and not self._is_account_kept():
             raise Unavailable(
@@ -138,14 +157,16 @@ class SchedulingCollector(Collector[list[SchedulingSample]]):
 
     def families(self, sample: list[SchedulingSample]) -> Iterable[Family]:
         """One series of each for a VM whose threads are known."""
-        run_delay, vcpu_cpu, vhost_cpu = (Family(metric) for metric in self.metrics)
+        run_delay, vcpu_cpu, vhost_cpu, workers = (Family(metric) for metric in self.metrics)
         for one in sample:
             if one.vcpus:
                 run_delay.add(ns_to_seconds(one.vcpus.run_delay_ns), one.vm)
                 vcpu_cpu.add(ns_to_seconds(one.vcpus.cpu_ns), one.vm)
             if one.vhost:
                 vhost_cpu.add(ns_to_seconds(one.vhost.cpu_ns), one.vm)
-        return run_delay, vcpu_cpu, vhost_cpu
+            if one.vhost_workers:
+                workers.add(one.vhost_workers, one.vm)
+        return run_delay, vcpu_cpu, vhost_cpu, workers
 
 
 def _tids_in_bpf(cycle: Cycle) -> dict[VmId, tuple[int, ...]]:

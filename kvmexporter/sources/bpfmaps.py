@@ -50,11 +50,18 @@ class MapLayout:
 
 
 class BpfMap:
-    """One map, from its descriptor and layout; owns the descriptor."""
+    """One map, from its descriptor and layout; owns the descriptor.
+
+    Attributes:
+        name: in the C.
+        layout: how it looks.
+        entries: how many it held when it was last gone through, None if it never was.
+    """
 
     def __init__(self, name: str, fd: int, layout: MapLayout) -> None:
         self.name = name
         self.layout = layout
+        self.entries: int | None = None
         self._fd = fd
         self._key = ctypes.create_string_buffer(max(layout.key_size, 1))
         self._value = ctypes.create_string_buffer(layout.value_size)
@@ -126,7 +133,7 @@ class BpfMap:
         cursors = [ctypes.create_string_buffer(cursor_size) for _ in range(2)]
         keys = ctypes.create_string_buffer(_BATCH * key_size)
         values = ctypes.create_string_buffer(_BATCH * value_size)
-        first, capacity = True, _BATCH
+        first, capacity, entries = True, _BATCH, 0
         while True:
             attributes = bytearray(
                 struct.pack(
@@ -160,7 +167,9 @@ class BpfMap:
                     key_bytes[i * key_size : (i + 1) * key_size].tobytes(),
                     value_bytes[i * value_size : (i + 1) * value_size],
                 )
+            entries += count
             if error:
+                self.entries = entries
                 return
             first = False
             cursors.reverse()

@@ -43,6 +43,32 @@ class ProgramState:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramRuns:
+    """How often a program ran, and did not.
+
+    Attributes:
+        runs: since it was loaded; 0 unless `kernel.bpf_stats_enabled` is on.
+        ns: what they took, nanoseconds; likewise.
+        missed: events that the kernel kept from it; None before Linux 5.12, which does not say.
+    """
+
+    runs: int
+    ns: int
+    missed: int | None
+
+    @classmethod
+    def of(cls, fdinfo: str) -> Self:
+        """As /proc/PID/fdinfo/FD has it (kernel/bpf/syscall.c, bpf_prog_show_fdinfo)."""
+        info = dict(line.split(":\t", 1) for line in fdinfo.splitlines() if ":\t" in line)
+        missed = info.get("recursion_misses")
+        return cls(
+            int(info.get("run_cnt", 0)),
+            int(info.get("run_time_ns", 0)),
+            None if missed is None else int(missed),
+        )
+
+
 class BpfProbes:
     """What the loader handed over; owns every descriptor.
 
@@ -61,17 +87,15 @@ class BpfProbes:
         self.programs = tuple(programs)
         self._fds = dict(fds)
 
-    def run_statistics(self) -> dict[str, tuple[int, int]]:
-        """Tracepoint → (runs, run time in ns); zeros unless `kernel.bpf_stats_enabled` is on."""
-        statistics = {}
-        for name, fd in self._fds.items():
-            if not name.startswith("program:"):
-                continue
-            lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-            info = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-            event = name.removeprefix("program:on_")
-            statistics[event] = int(info.get("run_cnt", 0)), int(info.get("run_time_ns", 0))
-        return statistics
+    def runs(self) -> dict[str, ProgramRuns]:
+        """Tracepoint → how often its program ran."""
+        return {
+            name.removeprefix("program:on_"): ProgramRuns.of(
+                Path(f"/proc/self/fdinfo/{fd}").read_text()
+            )
+            for name, fd in self._fds.items()
+            if name.startswith("program:")
+        }
 
     def close(self) -> None:
         """Detach the programs and free the maps."""

@@ -9,15 +9,20 @@ import ctypes
 import mmap
 import os
 import platform
+import struct
+
+_POINTER_BYTES = 8
 
 
 def load(code: bytes) -> int | None:
     """Map code of x86-64, System V calling convention, for the life of the process.
 
     Returns:
-        its address; None on another architecture, or where it may not be mapped.
+        its address; None on another architecture, in a process of 32 bits, or where it may not be
+        mapped.
     """
-    if platform.machine() not in ("x86_64", "AMD64"):
+    # The machine is the kernel's: this process may be of 32 bits.
+    if platform.machine() not in ("x86_64", "AMD64") or struct.calcsize("P") != _POINTER_BYTES:
         return None
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p

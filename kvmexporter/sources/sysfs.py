@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel says in /sys of its clocks, timers, PTP devices and KVM's parameters.
+"""What the kernel says in /sys of its clocks, timers, CPUs, PTP devices and KVM's parameters.
 
 Source: Documentation/ABI/testing/sysfs-devices-system-clocksource and sysfs-ptp,
 /sys/module/NAME/parameters. Each value is one small file.
@@ -13,6 +13,7 @@ from kvmexporter.model.clocks import Clocksources, PtpDevice
 
 _CLOCKSOURCES = "devices/system/clocksource/clocksource0"
 _CLOCKEVENTS = "devices/system/clockevents"
+_CPUS_ONLINE = "devices/system/cpu/online"
 _MAX_BYTES = 4096  # what the kernel gives at most for one attribute
 
 
@@ -50,6 +51,18 @@ class Sysfs:
             if number.isdecimal() and (device := _text(directory / "current_device")):
                 result[int(number)] = device
         return dict(sorted(result.items()))
+
+    def cpus_online(self) -> int | None:
+        """How many CPUs are online; None if the kernel does not say."""
+        # Ranges, as "0-3,5" (Documentation/admin-guide/cputopology.rst).
+        try:
+            return sum(
+                int(last or first) - int(first) + 1
+                for one in (_text(self.root / _CPUS_ONLINE) or "").split(",")
+                for first, _, last in (one.partition("-"),)
+            )
+        except ValueError:
+            return None
 
     def module_parameters(self, module: str, names: Iterable[str]) -> dict[str, int]:
         """Parameters of a module that are there and are a number or a boolean.

@@ -103,11 +103,6 @@ class VcpuReader:
         self._head = _head(fields)
         self._ended: dict[VmId, _Sum] = {}
         self._pending: dict[tuple[int, int], tuple[bytes, float]] = {}
-        self._entries = 0
-
-    def entries(self) -> int:
-        """Live records at the last read."""
-        return self._entries
 
     def read(
         self, identify: Callable[[int], VmId | None], by_vcpu: bool = False
@@ -160,7 +155,6 @@ class VcpuReader:
                     just_ended.append((identity, record))
                 else:
                     self._end(identity, record)
-        self._entries = len(live)
         self._pending = {key: value for key, value in self._pending.items() if key in pending}
         self._add_ended(sums, rows, identify)
         for identity, record in just_ended:

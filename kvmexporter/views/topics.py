@@ -38,7 +38,7 @@ _PREFIXES = {
 }
 # By the first that fits, words of the name.
 _WORDS = (
-    (Topic.MACHINE, r"^(?:info|vcpus)$"),
+    (Topic.MACHINE, r"^(?:info|v?cpus)$"),
     (Topic.MEMORY, r"memory|balloon|swap|ksm|page|pages|hugepages|oom|resident|numa"),
     (Topic.DEVICES, r"device|virtio|virtqueue|nic|tap|offload|bridge|interface|disk|vhost|queue"),
     (

@@ -131,6 +131,18 @@ def test_a_mixture_is_counted_exactly(exporter: Exporter, guest: BareMetalGuest)
     assert halts == rounds
 
 
+def test_no_event_is_kept_from_a_probe(exporter: Exporter, guest: BareMetalGuest) -> None:
+    """The kernel tells of each that is attached; where nothing interrupts one, none is."""
+    guest.run(serial_write=97, timer=17)
+    scrape = exporter.scrape()
+    missed, attached = (
+        {labels["tracepoint"]: value for labels, value in scrape.values(f"kvmexporter_bpf_{name}")}
+        for name in ("missed_events_total", "attached")
+    )
+    assert missed == {event: 0 for event, value in attached.items() if value}
+    assert "kvm_exit" in missed
+
+
 def test_the_vm_is_described(exporter: Exporter, guest: BareMetalGuest) -> None:
     """Name, process and size are the VM's own."""
     scrape = exporter.scrape()

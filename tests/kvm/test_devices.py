@@ -177,20 +177,35 @@ def test_threads_are_found_by_name_without_bpf(guest: BareMetalGuest) -> None:
         assert 0 <= expected - shown <= time.monotonic() - begin + TICK_SECONDS
 
 
-def kvm_stats() -> dict[str, float]:
-    """KVM's own counters, as a new exporter sees them: it asks the VMM at once."""
+def kvm_stats() -> tuple[dict[str, float], float]:
+    """KVM's own counters, and for how long it polled in vain, as a new exporter sees them.
+
+    It asks the VMM at once.
+    """
     with Exporter("--no-bpf") as new:
         scrape = until(new, lambda scrape: bool(scrape.values("kvm_vm_kvm_stat_total", vm=VM)))
     found = scrape.values("kvm_vm_kvm_stat_total", vm=VM)
     assert all(value > 0 for _, value in found)
-    return {labels["stat"]: value for labels, value in found}
+    counted = {labels["stat"]: value for labels, value in found}
+    ((_, polled),) = scrape.values("kvm_vm_halt_poll_fail_seconds_total", vm=VM)
+    return counted, polled
 
 
 def test_kvm_s_own_counters(guest: BareMetalGuest) -> None:
     """They are there whether the kernel is locked down or not; halts are counted exactly."""
-    before = kvm_stats()
+    before, polled_before = kvm_stats()
+    begin = time.monotonic()
     result = guest.run(timer=(HALTS, 100))
-    after = kvm_stats()
+    passed = time.monotonic() - begin
+    after, polled_after = kvm_stats()
     assert after["exits"] >= before["exits"]
     assert after["halt_exits"] - before.get("halt_exits", 0) == HALTS + result.idle_wakes
     assert all(after[name] >= value for name, value in before.items())
+    polled = polled_after - polled_before
+    assert 0 <= polled <= passed
+    assert (polled > 0) == (failed_polls(after) > failed_polls(before))
+
+
+def failed_polls(stats: dict[str, float]) -> float:
+    """Polls for a halted vCPU's next event that ended without one."""
+    return stats.get("halt_attempted_poll", 0) - stats.get("halt_successful_poll", 0)

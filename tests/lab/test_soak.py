@@ -159,8 +159,14 @@ def test_nothing_grows_and_nothing_is_lost(host: Host) -> None:
 
 
 def nothing_is_left(exporter: Exporter, lives: Lives) -> None:
-    # A VM that has ended is looked for every few seconds.
-    eventually(lambda: sum(entries(exporter).values()) == 0, lambda: entries(exporter), every=0.5)
+    # A VM that has ended is looked for every few seconds; a clock that is nobody's stays for two
+    # minutes.
+    eventually(
+        lambda: sum(entries(exporter).values()) == 0,
+        lambda: entries(exporter),
+        seconds=150,
+        every=0.5,
+    )
     dropped = exporter.scrape().by("map", "kvmexporter_bpf_dropped_events_total")
     assert dropped == dict.fromkeys(("vcpu", "retired", "clock"), 0.0)
     warm, now = lives.upkeep[WARM_UP - 1], lives.upkeep[-1]

@@ -82,8 +82,9 @@ def test_asking_has_its_share_of_a_processor(vms: Vms, monkeypatch: pytest.Monke
     monkeypatch.setattr("kvmexporter.visits._MAX_SHARE", 1e-7)
     vms.add(10)
     addressing = vms.start(Visits())
-    assert addressing.interval_seconds == 60.0
+    assert (addressing.interval_seconds, addressing.stale_seconds) == (60.0, 300.0)
     eventually(lambda: addressing.interval_seconds > 6000.0)
+    eventually(lambda: addressing.stale_seconds > 3000.0)
     eventually(lambda: addressing.known()[identity(10)].facts)  # when it came, all the same
 
 

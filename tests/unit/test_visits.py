@@ -149,6 +149,18 @@ def test_no_balloon(state: VisitedVm) -> None:
     assert Pace(None).glance_due(state) == math.inf
 
 
+def test_what_moves_is_of_the_past(state: VisitedVm) -> None:
+    """After five minutes, and never before a second look at it is due."""
+    state.facts, state.glanced = QemuFacts("10.0", (), (), balloon=observed((256, 256))), 1000.0
+    pace = Pace(None)
+    assert pace.stale_seconds == 300.0
+    pace.visits()
+    pace.adapt(1000, 0.008)
+    assert pace.glance_due(state) - 1000.0 == pytest.approx(426.7, abs=0.1)
+    assert pace.stale_seconds == pytest.approx(853.3, abs=0.1)
+    assert (Pace(200.0).stale_seconds, Pace(1.0).stale_seconds) == (400.0, 300.0), "as it was told"
+
+
 def test_the_share_of_a_processor() -> None:
     """Visits of 10 ms each, 500 VMs: 0.75 % of a processor allows one of each in 13 minutes."""
     pace = Pace(None)

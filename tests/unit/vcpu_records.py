@@ -161,7 +161,9 @@ class MemoryMap(BpfMap):
         self._content.pop(key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._content.copy().items()  # others write meanwhile
+        content = self._content.copy()  # others write meanwhile
+        yield from content.items()
+        self.entries = len(content)
 
     def views(self) -> Iterator[tuple[bytes, memoryview]]:
         place = bytearray(self.layout.value_size)
@@ -171,8 +173,11 @@ class MemoryMap(BpfMap):
         place[:] = b"\xff" * len(place)
 
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
+        entries = 0
         while self._content:
+            entries += 1
             yield self._content.popitem()
+        self.entries = entries
 
 
 def kernel_map(name: str, layout: MapLayout) -> BpfMap:

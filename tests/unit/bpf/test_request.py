@@ -61,6 +61,16 @@ def test_places_that_need_no_hash_map(processors: int, places: int) -> None:
     assert near_vcpus(processors) == places
 
 
+@pytest.mark.parametrize(
+    "place", ["docs/how-it-works.md", "kvmexporter/bpf/request.py", "kvmexporter/bpf/records.bpf.c"]
+)
+def test_what_is_said_of_a_record_s_size(place: str) -> None:
+    """It is as large as the C makes it."""
+    size, _ = struct_layout("vcpu")
+    text = (Path(request.__file__).parents[2] / place).read_text()
+    assert f"{round(size / 1000)} KB" in text
+
+
 def test_the_ranges_compute_what_the_table_does() -> None:
     """The C's own test of a range, for every code at and around every bound."""
     ranges = [

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmexporter.addressing import VmAddressing
+from kvmexporter.addressing import Addressing, VmAddressing
 from kvmexporter.collector import Cycle
 from kvmexporter.collectors.balloon import BalloonCollector, BalloonSample
 from kvmexporter.errors import Unavailable
@@ -124,6 +124,20 @@ def test_old_answers(made: Made) -> None:
     """Told with their age for five minutes, then no more."""
     assert made.series(balloon(), age=299.0)["age_seconds",] == 299.0
     assert made.sample(balloon(), age=301.0) == []
+
+
+@pytest.mark.parametrize(("age", "told"), [(301.0, True), (881.0, True), (883.0, False)])
+def test_balloons_that_are_asked_for_seldom(host: Host, age: float, told: bool) -> None:
+    """One that is looked at every seven minutes is told until two looks were missed."""
+    host.tree.process(10, QEMU)
+    sources = host.sources()
+    seldom = Addressing(sources.inventory, None, host.tree.root, glance_seconds=441.0)
+    cycle = Cycle(replace(sources, addressing=seldom), host.monotonic)
+    facts = QemuFacts("10.0", (), (), balloon=balloon())
+    known = VmAddressing((), (), facts, cycle.time - age, "", cycle.time - age)
+    cycle.addressing = {vm.id: known for vm in cycle.vms}
+    found = [cycle.balloon(vm) for vm in cycle.vms]
+    assert found == ([(facts.balloon, age)] if told else [None])
 
 
 def by_libvirt(host: Host, actual: int, age: float | None = 3.0) -> Cycle:

@@ -4,6 +4,7 @@
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from kvmexporter import __version__
 from kvmexporter.collector import Cycle
 from kvmexporter.collectors.exporter import ExporterCollector
-from kvmexporter.sources.bpfprobes import ProgramState
+from kvmexporter.collectors.vm_clock import VmClockCollector
+from kvmexporter.sources.bpfprobes import ProgramRuns, ProgramState
+from tests.unit.clock_records import write_clock, write_offset
 from tests.unit.host import Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
-from tests.unit.vcpu_records import MAX_VCPUS, enumerators
+from tests.unit.vcpu_records import MAX_VCPUS, enumerators, record, retired_key
 
 
 def series(host: Host) -> dict[tuple[str, ...], object]:
@@ -61,19 +64,61 @@ def test_probes(host: Host) -> None:
     assert seen["kvmexporter_bpf_attached", "kvm_fast_mmio"] == 0
 
 
+def test_runs_of_probes(host: Host) -> None:
+    """Those that the kernel counted; events that it kept from a probe as zero, too."""
+    collector = ExporterCollector(host.sources())
+    sample = replace(
+        collector.sample(host.cycle()),
+        runs={
+            "kvm_exit": ProgramRuns(7, 401_000_000, 3),
+            "kvm_pio": ProgramRuns(0, 0, 0),
+            "kvm_msr": ProgramRuns(0, 0, None),
+        },
+    )
+    seen = {
+        (family.metric.name.removeprefix("kvmexporter_bpf_"), *one.labels): one.value
+        for family in collector.families(sample)
+        for one in family.samples
+        if one.labels and one.labels[0] in sample.runs
+    }
+    assert seen == {
+        ("program_runs_total", "kvm_exit"): 7,
+        ("program_run_seconds_total", "kvm_exit"): 0.401,
+        ("missed_events_total", "kvm_exit"): 3,
+        ("missed_events_total", "kvm_pio"): 0,
+    }
+
+
 def test_maps(host: Host) -> None:
     """How full they are and what was lost, in the order of the C."""
     host.tree.process(10, ["/usr/bin/qemu-system-x86_64"])
     host.vcpu(1001, 10)
     host.vcpu(1002, 10)
+    host.retired.set(retired_key(1003, 10, 20_000_000_000), record(10, 20_000_000_000))
     for number in range(2):
         host.drops.set(number.to_bytes(4, "little"), (7 + number).to_bytes(8, "little"))
     seen = series(host)
     assert seen["kvmexporter_bpf_map_entries", "vcpus"] == 2
     assert seen["kvmexporter_bpf_map_max_entries", "vcpus"] == MAX_VCPUS
+    assert seen["kvmexporter_bpf_map_entries", "retired"] == 1
+    assert seen["kvmexporter_bpf_map_max_entries", "retired"] == host.retired.layout.max_entries
+    assert seen["kvmexporter_bpf_map_entries", "regions"] == 0
+    assert not {"vm_clocks", "tsc_offsets"} & {label for _, *labels in seen for label in labels}
     assert seen["kvmexporter_bpf_dropped_events_total", "vcpu"] == 7
     assert seen["kvmexporter_bpf_dropped_events_total", "retired"] == 8
     assert enumerators()["drop"][:2] == ("DROP_VCPU", "DROP_RETIRED")
+
+
+def test_maps_of_clocks(host: Host) -> None:
+    """Where a collector goes through them."""
+    host.tree.process(10, ["/usr/bin/qemu-system-x86_64"])
+    write_clock(host.clocks, 10)
+    for vcpu in range(3):
+        write_offset(host.offsets, 10, vcpu, 0)
+    sampler = host.sampler(VmClockCollector, ExporterCollector)
+    families = {family.metric.name: family for family in sampler.snapshot().families}
+    entries = {one.labels[0]: one.value for one in families["kvmexporter_bpf_map_entries"].samples}
+    assert (entries["vm_clocks"], entries["tsc_offsets"]) == (1, 3)
 
 
 def test_without_bpf(tree: ProcfsTree) -> None:

@@ -33,6 +33,7 @@ class Guest:
         self.tree.clocksource("kvm-clock", "kvm-clock tsc acpi_pm")
         self.tree.clockevent(0, "lapic-deadline")
         self.tree.clockevent(1, "lapic-deadline")
+        self.tree.attribute("devices/system/cpu/online", "0-1")
         (self.tree.proc / "stat").write_text("cpu  1 2 3 4 5 6 7 4243 9 10\n")
         self.ptp = PtpDriver()
         self.timex = SYNCHRONIZED
@@ -120,6 +121,7 @@ def test_everything_that_a_calm_guest_shows(guest: Guest) -> None:
         "clock_steps_total": {(): 0},
         "clock_step_seconds_total": {("forward",): 0, ("backward",): 0},
         "steal_seconds_total": {(): 42.43},
+        "cpus": {(): 2},
         "vmclock_info": {("vmclock0", "synchronized", "x86_tsc", "tai"): 1},
         "vmclock_disruptions_total": {("vmclock0",): 0},
         "vmclock_disruption_within_seconds": {("vmclock0",): 86_400},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvmexporter.addressing import VmAddressing
-from kvmexporter.collectors.kvm_stats import KvmStatsCollector
+from kvmexporter.collectors.kvm_stats import FAILED_POLLS, STATS, KvmStatsCollector
 from kvmexporter.errors import Unavailable
 from kvmexporter.sources.debugfs import Debugfs
 from kvmexporter.sources.qemu import QemuFacts
@@ -39,7 +39,13 @@ class Made:
     def series(
         self, vm: Stats | None = None, vcpu: Stats | None = None, trouble: str = ""
     ) -> dict[tuple[str, ...], object]:
-        """Labels → value, after the VMM has said this, if anything."""
+        """Labels → value of each counter, after the VMM has said this, if anything."""
+        return self.families(vm, vcpu, trouble)[STATS.name]
+
+    def families(
+        self, vm: Stats | None = None, vcpu: Stats | None = None, trouble: str = ""
+    ) -> dict[str, dict[tuple[str, ...], object]]:
+        """Metric → labels → value, after the VMM has said this, if anything."""
         cycle = self.host.cycle()
         told = (
             None if vm is None and vcpu is None else QemuFacts("10.0", (), (), vm or {}, vcpu or {})
@@ -47,8 +53,10 @@ class Made:
         if told or trouble:
             known = VmAddressing((), (), told, 1.0 if told else None, trouble)
             cycle.addressing = {one.id: known for one in cycle.vms}
-        (family,) = self.collector.families(self.collector.sample(cycle))
-        return {sample.labels: sample.value for sample in family.samples}
+        return {
+            family.metric.name: {sample.labels: sample.value for sample in family.samples}
+            for family in self.collector.families(self.collector.sample(cycle))
+        }
 
 
 @pytest.fixture
@@ -88,6 +96,24 @@ def test_the_vmm_comes_first(made: Made) -> None:
     """What it told is taken whole, and nothing added."""
     made.show({"exits": 103, "tlb_flush": 5})
     assert made.series({}, {"exits": 107}) == {("web", "exits"): 107}
+
+
+def test_the_time_of_polls(made: Made) -> None:
+    """In seconds, and as zero, too, where it is told; an older kernel's VM has none."""
+    told = made.families({}, {"exits": 101})
+    assert told == {STATS.name: {("web", "exits"): 101}, FAILED_POLLS.name: {}}
+    for ns, seconds in ((0, 0), (2_500_000_000, 2.5)):
+        told = made.families({}, {"exits": 101, "halt_poll_fail_ns": ns})
+        assert told == {
+            STATS.name: {("web", "exits"): 101},
+            FAILED_POLLS.name: {("web",): seconds},
+        }
+
+
+def test_the_time_of_polls_in_debugfs(made: Made) -> None:
+    """Where the VMM does not tell."""
+    made.show({"halt_poll_fail_ns": 7_000_000})
+    assert made.families()[FAILED_POLLS.name] == {("web",): 0.007}
 
 
 def test_a_vm_that_another_thread_of_its_process_created(made: Made) -> None:

@@ -164,25 +164,31 @@ def test_vhost_workers(made: Made) -> None:
     made.threads.thread(303, 303, "vhost-77", 7 * S)
     made.threads.thread(304, 304, "vhost-100", 11 * S)
     made.threads.thread(305, 305, "kworker/0:1", 13 * S)
-    assert made.series() == {("vhost_cpu", "web"): 10}
+    assert made.series() == {("vhost_cpu", "web"): 10, ("vhost_workers", "web"): 3}
 
 
 def test_vhost_workers_that_end(made: Made) -> None:
-    """What they used stays, and the number's next owner adds nothing."""
+    """What they used stays, and the number's next owner adds nothing; they are none any more."""
     made.threads.kernel_threads(301, 302)
     made.threads.thread(10, 10, "qemu-system-x86")
     made.threads.thread(301, 301, "vhost-10", 3 * S)
     made.threads.thread(302, 302, "vhost-10", 5 * S)
-    seen = [made.series()["vhost_cpu", "web"]]
+    seen = []
+
+    def look() -> None:
+        result = made.series()
+        seen.append((result["vhost_cpu", "web"], result.get(("vhost_workers", "web"))))
+
+    look()
     made.threads.thread(301, 301, "kworker/1:2", 1009 * S)
-    seen.append(made.series()["vhost_cpu", "web"])
+    look()
     made.threads.kernel_threads(301)  # the kernel's list may leave out one that is there
-    seen.append(made.series()["vhost_cpu", "web"])
+    look()
     made.threads.thread(302, 302, "vhost-10", 7 * S)
-    seen.append(made.series()["vhost_cpu", "web"])
+    look()
     made.threads.end(302, 302)
-    seen.append(made.series()["vhost_cpu", "web"])
-    assert seen == [8, 8, 8, 10, 10]
+    look()
+    assert seen == [(8, 2), (8, 1), (8, 1), (10, 1), (10, None)]
 
 
 def test_a_kernel_that_keeps_no_account(made: Made) -> None:

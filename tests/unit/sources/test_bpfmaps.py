@@ -70,6 +70,19 @@ def test_items_gives_each_once(numbers: BpfMap, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 503])
+def test_how_many_there_were(numbers: BpfMap, count: int) -> None:
+    """Known once all were met, and as of then."""
+    fill(numbers, count)
+    assert [numbers.entries for _ in numbers.views()] == [None] * count
+    assert numbers.entries == count
+    numbers.set(key(MAX_ENTRIES), value(1))
+    assert numbers.entries == count
+    assert len(list(numbers.drain())) == numbers.entries == count + 1
+    assert list(numbers.drain()) == []
+    assert numbers.entries == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 503])
 def test_views_are_of_the_same(numbers: BpfMap, count: int) -> None:
     """Each holds its value until the next is asked for; it may be kept as bytes."""
     content = fill(numbers, count)

@@ -13,7 +13,7 @@ import pytest
 from kvmexporter.bpf.request import PROGRAMS
 from kvmexporter.errors import KvmExporterError, Unavailable
 from kvmexporter.sources.bpfmaps import MapLayout
-from kvmexporter.sources.bpfprobes import BpfProbes, ProgramState, load
+from kvmexporter.sources.bpfprobes import BpfProbes, ProgramRuns, ProgramState, load
 from tests.unit.vcpu_records import MemoryMap
 
 try:
@@ -127,10 +127,26 @@ def test_close_gives_everything_back() -> None:
 
 
 def test_statistics_are_of_programs_alone() -> None:
-    """Links and maps have none; a descriptor without statistics has zeros."""
+    """Links and maps have none; a descriptor without statistics has zeros, and says no more."""
     descriptors = {
         name: os.open("/dev/null", os.O_RDONLY)
         for name in ("program:on_kvm_pio", "link:on_kvm_pio")
     }
     with BpfProbes({}, (), descriptors) as probes:
-        assert probes.run_statistics() == {"kvm_pio": (0, 0)}
+        assert probes.runs() == {"kvm_pio": ProgramRuns(0, 0, None)}
+
+
+@pytest.mark.parametrize(
+    ("more", "runs"),
+    [
+        ("", ProgramRuns(0, 0, None)),
+        ("run_time_ns:\t401\nrun_cnt:\t7\n", ProgramRuns(7, 401, None)),
+        ("run_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t0\n", ProgramRuns(0, 0, 0)),
+        ("run_time_ns:\t0\nrun_cnt:\t0\nrecursion_misses:\t3\n", ProgramRuns(0, 0, 3)),
+    ],
+    ids=["none", "before-5.12", "none-missed", "some-missed"],
+)
+def test_what_the_kernel_says_of_a_program(more: str, runs: ProgramRuns) -> None:
+    """What it does not count is not zero."""
+    fdinfo = f"pos:\t0\nflags:\t02000002\nprog_type:\t17\nprog_jited:\t1\n{more}"
+    assert ProgramRuns.of(fdinfo) == runs

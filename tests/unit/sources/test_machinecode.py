@@ -3,6 +3,7 @@
 
 import ctypes
 import platform
+import struct
 
 import pytest
 
@@ -20,6 +21,13 @@ def test_code_runs() -> None:
 def test_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets no code that it cannot run."""
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert machinecode.load(b"\xc3") is None
+
+
+def test_a_process_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel of 64 bits, it gets none either."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(struct, "calcsize", {"P": 4}.__getitem__)
     assert machinecode.load(b"\xc3") is None
 
 

@@ -50,6 +50,17 @@ def test_no_clockevents(tmp_path: Path) -> None:
     assert Sysfs(tmp_path).clockevents() == {}
 
 
+@pytest.mark.parametrize(
+    ("online", "cpus"), [("0", 1), ("0-1", 2), ("0-3,5,8-11", 9), ("", None), ("0-x", None)]
+)
+def test_cpus_online(tmp_path: Path, online: str, cpus: int | None) -> None:
+    """Every one of each range; nothing where the kernel says nothing."""
+    tree = ClockTree(tmp_path)
+    assert tree.sysfs.cpus_online() is None
+    tree.attribute("devices/system/cpu/online", online)
+    assert tree.sysfs.cpus_online() == cpus
+
+
 def test_module_parameters(tmp_path: Path) -> None:
     """Numbers as they are, N and Y as 0 and 1; text and what is not there is left out."""
     tree = ClockTree(tmp_path)

@@ -46,6 +46,7 @@ def test_subject(name: str, whose: Subject) -> None:
         ("kvm_vm_run_delay_seconds_total", Topic.TIME),
         ("kvm_guest_steal_seconds_total", Topic.TIME),
         ("kvm_guest_vmclock_info", Topic.TIME),
+        ("kvm_guest_cpus", Topic.MACHINE),
         ("kvm_vm_cpu_feature", Topic.TIME),
         ("kvm_vm_balloon_actual_bytes", Topic.MEMORY),
         ("kvm_vm_balloon_feature", Topic.MEMORY),
