@@ -15,7 +15,7 @@ from kvmexporter.model.balloon import Balloon
 from kvmexporter.model.findings import Finding
 from kvmexporter.model.io import UNKNOWN_TARGET, UnknownAddress, VmIo, vm_io
 from kvmexporter.model.libvirt_balloon import libvirt_balloon
-from kvmexporter.model.metrics import Family, Metric
+from kvmexporter.model.metrics import Family, Metric, rare_below
 from kvmexporter.model.posture import Posture
 from kvmexporter.model.vm import Vm, VmId
 from kvmexporter.model.vm_devices import KnownDevices, VmDevices
@@ -25,6 +25,7 @@ from kvmexporter.sources.debugfs import Debugfs
 from kvmexporter.sources.procfs import Procfs
 from kvmexporter.sources.system import System
 from kvmexporter.sources.vcpus import VcpuReader, VmCounters
+from kvmexporter.units import ns_to_seconds
 
 S = TypeVar("S")
 
@@ -32,6 +33,10 @@ _NO_POSTURE = Posture()
 
 PER_VCPU = "exits.per-vcpu"
 """The extra that has vCPUs' counters read one by one."""
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Sources:
         agents: the guests' agents; None unless somebody wants them asked.
         debugfs: KVM's own counters, where the kernel shows them.
         devices: what was brought together of each VM's devices.
+        counting_since_ns: when that began, CLOCK_BOOTTIME.
     """
 
     procfs: Procfs
@@ -61,6 +67,7 @@ class Sources:
     agents: GuestAgents | None = None
     debugfs: Debugfs = field(default_factory=Debugfs)
     devices: KnownDevices = field(default_factory=KnownDevices)
+    counting_since_ns: int = field(default_factory=_boottime_ns)
 
     def attached(self) -> BpfProbes:
         """The attached programs.
@@ -93,11 +100,17 @@ class Cycle:
                 self._counters = err
         self._io: Mapping[VmId, VmIo] | None = None
         self.time = monotonic()
+        self._boottime_ns = _boottime_ns()
         self.addressing: Mapping[VmId, VmAddressing] = sources.addressing.known()
         # After the counters: reading them may have met VMs that nobody knew.
         counted = {} if isinstance(self._counters, KvmExporterError) else self._counters
         self.vms: tuple[Vm, ...] = sources.inventory.vms(alive=counted.keys())
         sources.devices.keep_only({vm.id for vm in self.vms})
+
+    def rare_below(self, vm: Vm) -> int:
+        """How many events of a kind are no rarity with a VM."""
+        since_ns = max(vm.id.start_ns, self._sources.counting_since_ns)
+        return rare_below(ns_to_seconds(self._boottime_ns - since_ns))
 
     def unknown_addresses(self) -> tuple[UnknownAddress, ...]:
         """A sample of the addresses that belong to no known device, most used first."""

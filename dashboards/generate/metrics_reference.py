@@ -7,7 +7,7 @@ from typing import Any
 from kvmexporter import sampler
 from kvmexporter.collector import Collector
 from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.metrics import RARE_BELOW, Kind, Metric
+from kvmexporter.model.metrics import RARE_BELOW, RARE_BELOW_A_SECOND, Kind, Metric
 from kvmexporter.registry import COLLECTORS
 
 _UNITS = ("seconds", "bytes", "ratio", "hertz")
@@ -31,7 +31,9 @@ and beyond, sum and count). What never happened has no series.
 A VM with five devices is meant to have at most 150 series. What would make them more is served only
 on demand, by the flags that the tables name or by `--metrics.all` for all of them (per-vcpu
 excepted). *from {RARE_BELOW:,} on*: a kind of event has a series once there were so many, with all
-of them in it; what firmware and a booting guest do a few times would be most series otherwise.
+of them in it; what firmware and a booting guest do a few times would be most series otherwise. Of a
+VM whose events are counted for more than a day, that takes one in {1 / RARE_BELOW_A_SECOND:.0f}
+seconds: one that goes on for months has done a thousand times all that it ever does.
 `kvmexporter dump` and `top` show everything anyway.
 """
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from kvmexporter.collector import PER_VCPU, Collector, Cycle
 from kvmexporter.model.exits import VmExits, exits_by_reason, vm_exits
-from kvmexporter.model.metrics import Family, Kind, Metric, keyed
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, keyed
 from kvmexporter.needs import COUNTING, COUNTING_WELL
 
 _BUCKETS, _RARE = "exits.buckets", "exits.rare"
@@ -99,11 +99,19 @@ VCPU_EXITS = Metric(
 
 @dataclass(frozen=True, slots=True)
 class ExitsSample:
-    """The exits of one VM; by_vcpu: vCPU number → (reason, class) → exits."""
+    """The exits of one VM.
+
+    Attributes:
+        vm: its name.
+        exits: of all its vCPUs.
+        by_vcpu: vCPU number → (reason, class) → exits.
+        rare_below: how many of a kind are no rarity with it.
+    """
 
     vm: str
     exits: VmExits
     by_vcpu: dict[int, dict[tuple[str, str], int]] = field(default_factory=dict)
+    rare_below: int = RARE_BELOW
 
 
 class ExitsCollector(Collector[list[ExitsSample]]):
@@ -125,8 +133,8 @@ class ExitsCollector(Collector[list[ExitsSample]]):
     )
     extras: ClassVar[Mapping[str, str]] = {
         "buckets": "Also serve the distributions of handling times by class, and of halts.",
-        "rare": "Also serve registers that were accessed fewer than 1,000 times: what a guest sets "
-        "up when it boots, mostly.",
+        "rare": "Also serve registers that were accessed fewer than 1,000 times, or less than once "
+        "in 100 seconds: what a guest sets up when it boots, mostly.",
         "per-vcpu": "Also count exits by vCPU: many more series.",
     }
     needs_bpf = True
@@ -143,6 +151,7 @@ class ExitsCollector(Collector[list[ExitsSample]]):
                     vcpu: exits_by_reason(counted.isa, counters)
                     for vcpu, counters in counted.by_vcpu.items()
                 },
+                cycle.rare_below(vm),
             )
             for vm, counted in cycle.counters()
         ]
@@ -157,7 +166,7 @@ class ExitsCollector(Collector[list[ExitsSample]]):
             if exits.stall.count:
                 result[STALL].add(exits.stall, vm)
             result[USERSPACE_EXITS].group((vm,), keyed(exits.userspace))
-            result[MSR_ACCESSES].group((vm,), exits.msrs)
+            result[MSR_ACCESSES].group((vm,), exits.msrs, one.rare_below)
             result[HYPERCALLS].group((vm,), keyed(exits.hypercalls))
             result[INTERRUPTS].group((vm,), keyed(exits.interrupts))
             if exits.halt_time.count:

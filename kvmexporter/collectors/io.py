@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from kvmexporter.collector import Collector, Cycle
 from kvmexporter.model.io import VmIo, vm_kicks
-from kvmexporter.model.metrics import Family, Kind, Metric
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric
 from kvmexporter.needs import COUNTING, COUNTING_WELL, LIBVIRT, QMP
 
 _RARE = "io.rare"
@@ -46,11 +46,12 @@ KICKS = Metric(
 
 @dataclass(frozen=True, slots=True)
 class IoSample:
-    """The I/O of one VM; kicks: (device, queue) → kicks."""
+    """The I/O of one VM; kicks: (device, queue) → kicks; rare_below: what is no rarity with it."""
 
     vm: str
     io: VmIo
     kicks: Mapping[tuple[str, str], int]
+    rare_below: int = RARE_BELOW
 
 
 class IoCollector(Collector[list[IoSample]]):
@@ -61,8 +62,8 @@ class IoCollector(Collector[list[IoSample]]):
     metrics = (IO_EXITS, IO_HANDLING, KICKS)
     extras: ClassVar[Mapping[str, str]] = {
         "buckets": "Also serve the distributions of handling times by device.",
-        "rare": "Also serve accesses of which there were fewer than 1,000: what firmware and a "
-        "booting guest make of every device, mostly.",
+        "rare": "Also serve accesses of which there were fewer than 1,000, or fewer than one in "
+        "100 seconds: what firmware and a booting guest make of every device, mostly.",
     }
     needs_bpf = True
     needs = COUNTING
@@ -75,14 +76,15 @@ class IoCollector(Collector[list[IoSample]]):
         for vm, counted in cycle.counters():
             known = cycle.addressing.get(vm.id)
             labels = known.kick_labels if known else ()
-            samples.append(IoSample(vm.name, io[vm.id], vm_kicks(counted.counters, labels)))
+            kicks = vm_kicks(counted.counters, labels)
+            samples.append(IoSample(vm.name, io[vm.id], kicks, cycle.rare_below(vm)))
         return samples
 
     def families(self, sample: list[IoSample]) -> Iterable[Family]:
         """Counts that are not zero."""
         exits, handling, kicks = Family(IO_EXITS), Family(IO_HANDLING), Family(KICKS)
         for one in sample:
-            exits.group((one.vm,), one.io.exits)
-            handling.group((one.vm,), one.io.handling)
+            exits.group((one.vm,), one.io.exits, one.rare_below)
+            handling.group((one.vm,), one.io.handling, one.rare_below)
             kicks.group((one.vm,), one.kicks)
         return exits, handling, kicks

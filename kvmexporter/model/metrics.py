@@ -20,6 +20,15 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 RARE_BELOW = 1000
 """Kinds of events of which there were fewer are rare: most have happened while a guest booted."""
 
+RARE_BELOW_A_SECOND = 0.01
+"""So are those of which there were fewer a second since they are counted: a VM that has run for
+months has done a thousand times all that it ever does."""
+
+
+def rare_below(seconds: float) -> int:
+    """How many of a kind are no rarity after so many seconds of counting."""
+    return max(RARE_BELOW, int(seconds * RARE_BELOW_A_SECOND))
+
 
 class Kind(StrEnum):
     """A metric's type, in Prometheus's words; an info is a gauge that is 1."""
@@ -44,7 +53,7 @@ class Metric:
             `collector.extra`; "" if it always is.
         usual: values of its last label that are served without `extra`.
         buckets: what has to be asked for to have a histogram's buckets served, too.
-        rare: what has to be asked for to have series served that count less than RARE_BELOW.
+        rare: what has to be asked for to have series served that count less than `rare_below`.
     """
 
     name: str
@@ -90,12 +99,16 @@ class Family:
         values: and their values.
         groups: the series that were added by VM; they come after the others.
         rare: VM → its events of rare kinds, added up, where a counter leaves such kinds out.
+        rare_below: VM → how many of a kind are no rarity, of those where that is not RARE_BELOW.
     """
 
-    __slots__ = ("_labels", "_leaves_out", "groups", "labels", "metric", "rare", "values")
+    __slots__ = (
+        "_labels", "_leaves_out", "groups", "labels", "metric", "rare", "rare_below", "values",
+    )  # fmt: skip
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
+        self.rare_below: dict[str, int] = {}
         self.labels: list[tuple[str, ...]] = []
         self.values: list[Value] = []
         self.groups: list[Group] = []
@@ -127,12 +140,18 @@ class Family:
         if self._leaves_out and not isinstance(value, Histogram):
             self._note_rare(labels[0], [value])
 
-    def group(self, first: tuple[str, ...], values: Mapping[Labels, Value]) -> None:
+    def group(
+        self,
+        first: tuple[str, ...],
+        values: Mapping[Labels, Value],
+        rare_below: int = RARE_BELOW,
+    ) -> None:
         """Add a VM's series; the mapping is kept, and must not change any more.
 
         Args:
             first: the first labels of all of them, the VM's name before all others.
             values: their other labels → value.
+            rare_below: how many of a kind are no rarity with this VM.
 
         Raises:
             ValueError: not as many labels as declared.
@@ -142,6 +161,8 @@ class Family:
         if len(first) + len(next(iter(values))) != self._labels or self.metric.labels[0] != "vm":
             raise ValueError(f"{self.metric.name} has {self.metric.labels}, got {first}, {values}")
         self.groups.append((first, values))
+        if rare_below != RARE_BELOW:
+            self.rare_below[first[0]] = rare_below
         if self._leaves_out:
             self._note_rare(first[0], values.values())
 
@@ -151,7 +172,7 @@ class Family:
         Args:
             choose: labels → value → those that are; of the labels, it may be given the last alone.
         """
-        result = Family(self.metric)
+        result = self._empty()
         for labels, value in choose(dict(zip(self.labels, self.values, strict=True))).items():
             result.labels.append(labels)
             result.values.append(value)
@@ -160,10 +181,33 @@ class Family:
                 result.groups.append((first, kept))
         return result
 
+    def frequent(self) -> "Family":
+        """Those series that count what is no rarity; of a histogram, its observations count."""
+        result = self._empty()
+        for labels, value in zip(self.labels, self.values, strict=True):
+            if _count(value) >= self.rare_below.get(labels[0], RARE_BELOW):
+                result.labels.append(labels)
+                result.values.append(value)
+        for first, values in self.groups:
+            least = self.rare_below.get(first[0], RARE_BELOW)
+            if kept := {key: value for key, value in values.items() if _count(value) >= least}:
+                result.groups.append((first, kept))
+        return result
+
+    def _empty(self) -> "Family":
+        result = Family(self.metric)
+        result.rare_below = self.rare_below
+        return result
+
     def _note_rare(self, vm: str, values: Iterable[Value]) -> None:
         # Here, where they are at hand: to look at all of them once more takes longer than all this.
-        if rare := sum([n for n in values if n < RARE_BELOW]):  # type: ignore[operator, misc] # counts
+        least = self.rare_below.get(vm, RARE_BELOW)
+        if rare := sum([n for n in values if n < least]):  # type: ignore[operator, misc] # counts
             self.rare[vm] = self.rare.get(vm, 0) + rare
+
+
+def _count(value: Value) -> float:
+    return sum(value.counts) if isinstance(value, Histogram) else value
 
 
 def keyed(values: Mapping[str, V]) -> dict[tuple[str], V]:

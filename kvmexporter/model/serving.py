@@ -4,17 +4,15 @@
 By default a VM with five devices has at most 150 series. Other views show all that was sampled.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
-from kvmexporter.model.histogram import Histogram
-from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
+from kvmexporter.model.metrics import Family, Kind, Metric
 
 UNSERVED = Metric(
     "kvm_vm_unserved_events",
     Kind.GAUGE,
     "Events that the named counter has no series for, because fewer than 1,000 of their kind have "
-    "happened; with them its sum is that of all events.",
+    "happened, or fewer than one in 100 seconds; with them its sum is that of all events.",
     ("vm", "metric"),
 )
 
@@ -33,20 +31,8 @@ def served(family: Family, extras: Collection[str]) -> Family:
             lambda values: {key: value for key, value in values.items() if key[-1] in usual}
         )
     if metric.rare and metric.rare not in extras:
-        family = family.chosen(_frequent_times if metric.kind is Kind.HISTOGRAM else _frequent)
+        family = family.frequent()
     return family
-
-
-def _frequent(values: Mapping[Any, Value]) -> dict[Any, Value]:
-    return {key: value for key, value in values.items() if value >= RARE_BELOW}  # type: ignore[operator] # numbers
-
-
-def _frequent_times(values: Mapping[Any, Value]) -> dict[Any, Value]:
-    return {
-        key: value
-        for key, value in values.items()
-        if isinstance(value, Histogram) and sum(value.counts) >= RARE_BELOW
-    }
 
 
 def note_unserved(unserved: Family, family: Family, extras: Collection[str]) -> None:

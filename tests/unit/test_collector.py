@@ -2,13 +2,18 @@
 """What collectors share: the sources and the one reading of a cycle."""
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kvmexporter.collector import PER_VCPU, Cycle, Sources
 from kvmexporter.errors import KvmExporterError, Unavailable
+from kvmexporter.model.metrics import RARE_BELOW
+from kvmexporter.model.vm import VmId
 from kvmexporter.sources.bpfmaps import BpfMap
+from kvmexporter.units import NS_PER_SECOND
 from tests.unit.addressed import Vms
 from tests.unit.host import NO_BPF, Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
@@ -79,3 +84,16 @@ def test_maps_that_cannot_be_read(host: Host) -> None:
     assert [vm.name for vm in cycle.vms] == ["web"]
     with pytest.raises(KvmExporterError, match="BPF map vcpus: Invalid argument"):
         cycle.counters()
+
+
+def test_how_many_are_no_rarity(host: Host) -> None:
+    """By the time since the VM began, or since there was somebody to count."""
+    host.tree.process(10, [QEMU, "-name", "web"], start_ticks=0)
+    (vm,) = host.sources().inventory.vms()
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    for seconds, least in ((60, 1000), (100_000, 1000), (1_000_000, 10_000)):
+        sources = replace(host.sources(), counting_since_ns=now - seconds * NS_PER_SECOND)
+        begun = replace(vm, id=VmId(sources.counting_since_ns - NS_PER_SECOND, 10))
+        assert Cycle(sources).rare_below(begun) == least
+        young = replace(vm, id=VmId(now, 10))
+        assert Cycle(sources).rare_below(young) == RARE_BELOW

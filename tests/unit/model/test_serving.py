@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value
+from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric, Value, rare_below
 from kvmexporter.model.serving import UNSERVED, has_buckets, note_unserved, served
 from tests.unit.snapshots import family, histogram
 
@@ -50,6 +50,30 @@ def test_what_is_rare_is_left_out_until_it_is_not() -> None:
     assert values(RARE, given) == {"enough", "often"}
     assert values(RARE, given, "test.rare") == {"one", "nearly", "enough", "often"}
     assert [one.value for one in served(family(RARE, given), ()).samples] == [1000, 1_000_003]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least"), [(0, 1000), (100_000, 1000), (100_100, 1001), (30_000_000, 300_000)]
+)
+def test_what_is_rare_grows_with_time(seconds: float, least: int) -> None:
+    """A day's rarity is a thousand; a year's, one in a hundred seconds."""
+    assert rare_below(seconds) == least
+    counted = Family(RARE)
+    counted.group(("old",), {("nearly",): least - 1, ("enough",): least}, least)
+    counted.group(("new",), {("nearly",): RARE_BELOW - 1, ("enough",): RARE_BELOW})
+    assert {one.labels: one.value for one in served(counted, ()).samples} == {
+        ("old", "enough"): least,
+        ("new", "enough"): RARE_BELOW,
+    }
+    assert {one.labels[0]: one.value for one in unserved([counted]).samples} == {
+        "old": least - 1,
+        "new": RARE_BELOW - 1,
+    }
+    times = Family(TIMES)
+    for vm, most in (("old", least), ("new", RARE_BELOW)):
+        times.group((vm,), {(): histogram({3: most - 1}, 7)}, most)
+    assert not served(times, ()).samples
+    assert len(served(times, ("test.rare",)).samples) == 2
 
 
 def unserved(families: Iterable[Family], *extras: str) -> Family:
