@@ -14,18 +14,19 @@ ALERTS = (
         value="vm:kvm_vm_exits_per_vcpu:rate5m",
         above=thresholds.EXITS,
         guard=f"vm:kvm_vm_exits_per_vcpu:rate5m > {thresholds.EXITS_TIMES_USUAL} * "
-        "vm:kvm_vm_exits_per_vcpu:avg6h and vm:kvm_vm_exits_per_vcpu:rate5m offset 1h",
+        "vm:kvm_vm_exits_per_vcpu:avg6h and "
+        # Its age, whatever was not scraped an hour ago.
+        "last_over_time(vm:kvm_vm_exits_per_vcpu:rate5m[30m] offset 1h)",
         hold="5m",
         summary="VM {{ $labels.vm }} on {{ $labels.instance }} leaves guest mode {{ $value | "
         "humanize }} times "
         "a second and vCPU, far more than is usual for it",
-        meaning="Exits per vCPU, idle ones left out, are both high and several times what this "
-        "VM did in "
-        "the last six hours. A large share of its CPU time goes into the host's exit handling. A "
-        "VM that "
-        "is merely busy has a baseline to match and does not fire this; a VM younger than an "
-        "hour is not "
-        "judged at all.",
+        meaning="Exits per vCPU, idle ones left out, are both high and several times what is usual "
+        "for this VM: its median of the last day, the last quarter of an hour left out. A large "
+        "share of its CPU time goes into the host's exit handling. A VM that is merely busy has a "
+        "median to match and does not fire this; a VM younger than an hour is not judged at all. "
+        "What lasts for more than half of the day, or of the life of a VM that is younger than a "
+        "day, is its usual, and the alert resolves.",
         check="`kvmexporter dump` ranks the exit reasons and the devices of the VM. One device "
         "on top: "
         "see [KvmVmDeviceExitStorm](KvmVmDeviceExitStorm.md). `msr` with `tsc_deadline`: timers. "

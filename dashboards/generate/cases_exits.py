@@ -15,6 +15,9 @@ _TIMES = 'kvm_vm_exit_stall_seconds_bucket{vm="web",le='
 _IDLE_TIMES = 'kvm_vm_exit_handling_seconds_bucket{vm="web",class="hlt",le='
 _VHOST = 'vm="web",driver="virtio-net-pci",path="vhost"'
 _COUNT = 'kvm_vm_exit_stall_seconds_count{vm="web"}'
+_STORM = (
+    "VM web on host-1 leaves guest mode 120k times a second and vCPU, far more than is usual for it"
+)
 
 CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmVmExitStorm": (
@@ -22,14 +25,33 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             about="two quiet hours, then 120,000 exits a second and vCPU",
             series={_VCPUS: "2x300", _EXITS: "0+30000x240 14400000+7200000x40"},
             at="135m",
-            fires=(
-                (
-                    _VM,
-                    "VM web on host-1 leaves guest mode 120k times a second and vCPU, far more "
-                    "than is "
-                    "usual for it",
-                ),
-            ),
+            fires=((_VM, _STORM),),
+        ),
+        Case(
+            about="the same, two hours into it",
+            series={_VCPUS: "2x600", _EXITS: "0+30000x240 14400000+7200000x300"},
+            at="4h",
+            fires=((_VM, _STORM),),
+        ),
+        Case(
+            about="eight quiet hours, and six of a storm",
+            series={_VCPUS: "2x1700", _EXITS: "0+30000x960 36000000+7200000x740"},
+            at="14h",
+            fires=((_VM, _STORM),),
+        ),
+        Case(
+            about="a storm with twenty minutes an hour ago of which nothing is known",
+            series={
+                _VCPUS: "2x300 _x40 2x200",
+                _EXITS: "0+30000x240 14400000+7200000x59 _x40 1000000000+7200000x200",
+            },
+            at="225m",
+            fires=((_VM, _STORM),),
+        ),
+        Case(
+            about="days that are three times as busy as nights",
+            series={_VCPUS: "2x300", _EXITS: "0+2400000x240 583200000+7200000x60"},
+            at="140m",
         ),
         Case(
             about="the same, for some minutes yet",
