@@ -5,9 +5,13 @@ from typing import Final
 
 from dashboards.generate.promtool import Case
 
+_BUILD = 'kvmexporter_build_info{version="0.1.0",python="3.11.2"}'
 _LONG = "process_start_time_seconds"
 _CHANGES = 'kvm_host_clocksource_changes_total{from="tsc",to="hpet"}'
 _GUEST_CHANGES = 'kvm_guest_clocksource_changes_total{from="tsc",to="kvm-clock"}'
+_CHANGED = (
+    ({"from": "tsc", "to": "hpet"}, "Host host-1 changed its clocksource from tsc to hpet"),
+)
 
 CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmHostClocksourceNotTsc": (
@@ -32,28 +36,46 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmHostClocksourceChanged": (
         Case(
             about="the first change ever",
-            series={_CHANGES: "_x30 1x30"},
-            fires=(
-                (
-                    {"from": "tsc", "to": "hpet"},
-                    "Host host-1 changed its clocksource from tsc to hpet",
-                ),
-            ),
+            series={_BUILD: "1x60", _CHANGES: "_x30 1x30"},
+            fires=_CHANGED,
         ),
         Case(
             about="a second change of the same kind",
             series={_CHANGES: "1x90 2x20"},
             at="50m",
-            fires=(
-                (
-                    {"from": "tsc", "to": "hpet"},
-                    "Host host-1 changed its clocksource from tsc to hpet",
-                ),
-            ),
+            fires=_CHANGED,
         ),
-        Case(about="a change long ago", series={_CHANGES: "_x30 1x90"}, at="50m"),
         Case(
-            about="the exporter was away for minutes", series={_CHANGES: "1x60 _x40 1x40"}, at="60m"
+            about="the same change again, an hour after the exporter was started anew",
+            series={_BUILD: "1x300", _CHANGES: "_x30 1x60 stale _x120 1x40"},
+            at="108m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="the same change again, eight minutes after the exporter was started anew",
+            series={_BUILD: "1x100", _CHANGES: "_x20 1x30 stale _x15 1x30"},
+            at="43m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="the first change, minutes after the first scrape",
+            series={_BUILD: "1x60", _CHANGES: "_x10 1x50"},
+            at="17m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="a change long ago",
+            series={_BUILD: "1x120", _CHANGES: "_x30 1x90"},
+            at="50m",
+        ),
+        Case(
+            about="an old change on an exporter that is scraped for the first time",
+            series={_BUILD: "_x30 1x30", _CHANGES: "_x30 1x30"},
+        ),
+        Case(
+            about="the exporter was away for minutes",
+            series={_BUILD: "1x60 _x40 1x40", _CHANGES: "1x60 _x40 1x40"},
+            at="60m",
         ),
     ),
     "KvmHostClockUnsynchronized": (
@@ -154,7 +176,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmGuestClocksourceChanged": (
         Case(
             about="the watchdog gives the TSC up",
-            series={_GUEST_CHANGES: "_x30 1x30"},
+            series={_BUILD: "1x60", _GUEST_CHANGES: "_x30 1x30"},
             fires=(
                 (
                     {"from": "tsc", "to": "kvm-clock"},
@@ -162,7 +184,15 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 ),
             ),
         ),
-        Case(about="it did, yesterday", series={_GUEST_CHANGES: "1x120"}, at="50m"),
+        Case(
+            about="it did, yesterday",
+            series={_BUILD: "1x120", _GUEST_CHANGES: "1x120"},
+            at="50m",
+        ),
+        Case(
+            about="it did before a new Prometheus came",
+            series={_BUILD: "_x30 1x30", _GUEST_CHANGES: "_x30 1x30"},
+        ),
     ),
     "KvmGuestClockOffsetHigh": (
         Case(

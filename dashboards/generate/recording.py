@@ -19,11 +19,13 @@ def per_vcpu(expr: str) -> str:
 def changes(metric: str, by: str) -> str:
     """How a counter without a zero grew in a quarter of an hour.
 
-    `increase` alone does not see a counter that is born with its first event.
+    `increase` alone does not see a counter that is born with its first event: one that is there
+    and was not a quarter of an hour ago, when its exporter was scraped.
     """
     return (
         f"sum by ({by}) (increase({metric}[15m])) > 0 "
-        f"or sum by ({by}) ({metric} unless last_over_time({metric}[1d] offset 15m))"
+        f"or sum by ({by}) ({metric} unless {metric} offset 15m "
+        "and on (job, instance) kvmexporter_build_info offset 15m)"
     )
 
 
