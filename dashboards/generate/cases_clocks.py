@@ -6,7 +6,8 @@ from typing import Final
 from dashboards.generate.promtool import Case
 
 _BUILD = 'kvmexporter_build_info{version="0.1.0",python="3.11.2"}'
-_LONG = "process_start_time_seconds"
+_CPU = "process_cpu_seconds_total"
+_LONG = {_BUILD: "1x200", _CPU: "900+0.1x200"}
 _CHANGES = 'kvm_host_clocksource_changes_total{from="tsc",to="hpet"}'
 _GUEST_CHANGES = 'kvm_guest_clocksource_changes_total{from="tsc",to="kvm-clock"}'
 _CHANGED = (
@@ -131,7 +132,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmHostClockStepped": (
         Case(
             about="the clock is set while VMs run",
-            series={"kvm_host_clock_steps_total": "0x30 1x30", _LONG: "-3600x60"},
+            series={"kvm_host_clock_steps_total": "0x30 1x30"} | _LONG,
             fires=(
                 (
                     {},
@@ -140,13 +141,56 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             ),
         ),
         Case(
+            about="it is set an hour ahead, by which the exporter seems to have started later",
+            series={
+                "kvm_host_clock_steps_total": "0x80 1x20",
+                "process_start_time_seconds": "0x80 3600x20",
+            }
+            | _LONG,
+            at="45m",
+            fires=(
+                (
+                    {},
+                    "The clock of host host-1 was set, not slewed, in the last quarter of an hour",
+                ),
+            ),
+        ),
+        Case(
+            about="the exporter was not scraped for a moment, a quarter of an hour ago",
+            series={
+                "kvm_host_clock_steps_total": "0x10 stale 0x18 1x30",
+                _BUILD: "1x10 stale 1x60",
+                _CPU: "900+0.1x10 stale 901.1+0.1x60",
+            },
+            at="20m30s",
+            fires=(
+                (
+                    {},
+                    "The clock of host host-1 was set, not slewed, in the last quarter of an hour",
+                ),
+            ),
+        ),
+        Case(
+            about="the host boots anew, and its clock is set then",
+            series={
+                "kvm_host_clock_steps_total": "0x40 stale _x3 0x2 1x50",
+                _BUILD: "1x40 stale _x3 1x60",
+                _CPU: "900+0.1x40 stale _x3 1+0.1x60",
+            },
+            at="25m",
+        ),
+        Case(
             about="the clock is set at boot",
-            series={"kvm_host_clock_steps_total": "0x2 1x58", _LONG: "0x60"},
+            series={"kvm_host_clock_steps_total": "0x2 1x58", _BUILD: "1x60", _CPU: "1+0.1x60"},
             at="10m",
         ),
         Case(
             about="the exporter starts anew and forgets an old step",
-            series={"kvm_host_clock_steps_total": "1x20 0x40", _LONG: "-3600x60"},
+            series={
+                "kvm_host_clock_steps_total": "1x20 0x40",
+                _BUILD: "1x60",
+                _CPU: "900+0.1x20 1+0.1x40",
+            },
         ),
     ),
     "KvmHostClockReadSlow": (
@@ -246,7 +290,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmGuestClockStepped": (
         Case(
             about="set in the middle of the day",
-            series={"kvm_guest_clock_steps_total": "0x30 1x30", _LONG: "-3600x60"},
+            series={"kvm_guest_clock_steps_total": "0x30 1x30"} | _LONG,
             fires=(
                 (
                     {},
@@ -256,12 +300,12 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         ),
         Case(
             about="set by chrony during the VM's boot",
-            series={"kvm_guest_clock_steps_total": "0x2 1x58", _LONG: "0x60"},
+            series={"kvm_guest_clock_steps_total": "0x2 1x58", _BUILD: "1x60", _CPU: "1+0.1x60"},
             at="10m",
         ),
         Case(
             about="set once, an hour ago",
-            series={"kvm_guest_clock_steps_total": "0x30 1x170", _LONG: "-3600x200"},
+            series={"kvm_guest_clock_steps_total": "0x30 1x170"} | _LONG,
             at="75m",
         ),
     ),
