@@ -10,13 +10,15 @@ ALERTS = (
     Alert(
         name="KvmExporterDown",
         severity="critical",
-        value="up and on (job, instance) last_over_time(kvmexporter_build_info[1d])",
+        value="up and on (job, instance) instance:kvmexporter_build_info:known "
+        'or up{job=~".*kvmexporter.*"}',
         below=1,
         hold="2m",
         summary="The kvmexporter of {{ $labels.instance }} does not answer",
-        meaning="Prometheus cannot scrape an exporter that it could scrape within the last day. "
-        "No other alert "
-        "of this host can fire.",
+        meaning="Prometheus cannot scrape an exporter: a target that it has scraped one from "
+        "before, or one of a job whose name contains `kvmexporter`, which may never have come up. "
+        "Under another job's name, an exporter that was never scraped is not missed. It fires "
+        "until the exporter answers or is no target any more. No other alert of this host can fire.",
         check="On the host: `systemctl status kvmexporter`, its journal, and `kvmexporter dump`, "
         "which needs no "
         "server. From Prometheus: the target page's error text.",

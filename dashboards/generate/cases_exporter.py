@@ -18,6 +18,22 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             fires=(({}, "The kvmexporter of host-1 does not answer"),),
         ),
         Case(
+            about="killed, and still dead a day later",
+            series={"up": "1x20 0x3200", _BUILD: "1x20 stale"},
+            at="26h",
+            fires=(({}, "The kvmexporter of host-1 does not answer"),),
+        ),
+        Case(
+            about="one that never came up",
+            series={'up{job="kvmexporter"}': "0x60"},
+            fires=(({"job": "kvmexporter"}, "The kvmexporter of host-1 does not answer"),),
+        ),
+        Case(
+            about="dead, and taken from the targets",
+            series={"up": "1x20 0x40 stale", _BUILD: "1x20 stale"},
+            at="40m",
+        ),
+        Case(
             about="one scrape missed",
             series={"up": "1x20 0 1x40", _BUILD: "1x20 _ 1x40"},
             at="10m30s",

@@ -111,6 +111,13 @@ RECORDINGS = (
         changes("kvm_guest_clocksource_changes_total", "job, instance, from, to"),
     ),
     Recording(
+        # Remembers itself for as long as the target is down; Prometheus may be away for six hours.
+        "instance:kvmexporter_build_info:known",
+        "max by (job, instance) (kvmexporter_build_info) "
+        "or last_over_time(instance:kvmexporter_build_info:known[6h]) "
+        "and on (job, instance) (up == 0)",
+    ),
+    Recording(
         "vm:kvm_vm_series:budget_ratio",
         f'count by ({VM}) ({{__name__=~"kvm_vm_.+"}}) / '
         f"({thresholds.SERIES_OF_A_VM} + {thresholds.SERIES_OF_A_DEVICE} * "
