@@ -109,9 +109,9 @@ ALERTS = (
         guard=f"sum by ({_VM}) (rate(kvm_vm_exit_stall_seconds_count[5m])) > "
         f"{thresholds.EXIT_HANDLING_LEAST}",
         hold="10m",
-        summary="1 % of the exits of VM {{ $labels.vm }} on {{ $labels.instance }} take longer "
-        "than "
-        "{{ $value | humanizeDuration }}",
+        # Not the value: beyond a bucket's bound it is interpolated.
+        summary="More than 1 % of the exits of VM {{ $labels.vm }} on {{ $labels.instance }} take "
+        f"longer than {thresholds.EXIT_HANDLING_SECONDS * 1000:.0f} ms",
         meaning="The host needs milliseconds to bring vCPUs back from exits other than idle "
         "ones. To the "
         "guest that is a CPU that stands still: lost ticks, soft lock-ups, late packets.",

@@ -18,7 +18,8 @@ ALERTS = (
         meaning="Prometheus cannot scrape an exporter: a target that it has scraped one from "
         "before, or one of a job whose name contains `kvmexporter`, which may never have come up. "
         "Under another job's name, an exporter that was never scraped is not missed. It fires "
-        "until the exporter answers or is no target any more. No other alert of this host can fire.",
+        "until the exporter answers or is no target any more. No other alert of this host can "
+        "fire.",
         check="On the host: `systemctl status kvmexporter`, its journal, and `kvmexporter dump`, "
         "which needs no "
         "server. From Prometheus: the target page's error text.",

@@ -118,8 +118,9 @@ ALERTS = (
         above=thresholds.TIMER_LATENESS_SECONDS,
         guard=f"sum by ({_VM}) (rate(kvm_vm_timer_lateness_seconds_count[5m])) > 1",
         hold="10m",
-        summary="1 % of the timers of VM {{ $labels.vm }} on {{ $labels.instance }} are later than "
-        "{{ $value | humanizeDuration }}",
+        # Not the value: beyond a bucket's bound it is interpolated.
+        summary="More than 1 % of the timers of VM {{ $labels.vm }} on {{ $labels.instance }} are "
+        f"later than {thresholds.TIMER_LATENESS_SECONDS * 1000:.0f} ms",
         meaning="The host tells the guest of its timers late: ticks, timeouts and audio suffer, "
         "and the guest may call "
         "its clocksource unstable.",
