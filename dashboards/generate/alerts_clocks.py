@@ -5,8 +5,7 @@ from dashboards.generate import thresholds
 from dashboards.generate.alert import Alert
 
 _BOARD = "kvmexporter-timekeeping"
-_X86_AND_ARM = "tsc|arch_sys_counter"
-_PARAVIRTUAL = "kvm-clock|tsc|arch_sys_counter|hyperv_clocksource_tsc_page"
+_GUEST_CLOCKSOURCES = f"kvm-clock|{thresholds.HOST_CLOCKSOURCES}"
 # The exporter's process was there a quarter of an hour ago. When it started is no witness of that:
 # the kernel tells it by the clock that was set.
 _STARTED = (
@@ -19,15 +18,17 @@ HOST = (
         name="KvmHostClocksourceNotTsc",
         severity="warning",
         value="max by (job, instance, clocksource) "
-        f'(kvm_host_clocksource_info{{state="current", clocksource!~"{_X86_AND_ARM}"}})',
+        "(kvm_host_clocksource_info{"
+        f'state="current", clocksource!~"{thresholds.HOST_CLOCKSOURCES}"}})',
         above=0,
         hold="5m",
         summary="Host {{ $labels.instance }} keeps time by {{ $labels.clocksource }} instead of "
         "the "
         "processor's own counter",
         meaning="The host's clocksource is not the time stamp counter (on arm64 the architected "
-        "counter). Without it KVM's master clock is off: every guest's kvm-clock falls back to "
-        "per-vCPU corrections, and each clock reading on the host costs a device access.",
+        "counter, under Hyper-V its page of it). Without it KVM's master clock is off: every "
+        "guest's kvm-clock falls back to per-vCPU corrections, and each clock "
+        "reading on the host costs a device access.",
         check="`kvmexporter dump` names the clocksource in its timekeeping section and, as a "
         "finding, "
         "why the kernel gave the TSC up. `dmesg | grep -iE 'tsc|clocksource'` has the kernel's "
@@ -169,7 +170,7 @@ GUEST = (
         name="KvmGuestClocksourceUnsuitable",
         severity="warning",
         value="max by (job, instance, clocksource) "
-        f'(kvm_guest_clocksource_info{{state="current", clocksource!~"{_PARAVIRTUAL}"}})',
+        f'(kvm_guest_clocksource_info{{state="current", clocksource!~"{_GUEST_CLOCKSOURCES}"}})',
         above=0,
         hold="5m",
         summary="Guest {{ $labels.instance }} keeps time by {{ $labels.clocksource }}",

@@ -13,7 +13,8 @@ ALERTS = (
         severity="warning",
         # A host that is not on its TSC has an alert of its own, and one is enough.
         value=f"max by ({_VM}) (kvm_vm_master_clock_enabled) unless on (job, instance) "
-        'kvm_host_clocksource_info{state="current", clocksource!~"tsc|arch_sys_counter"}',
+        "kvm_host_clocksource_info{"
+        f'state="current", clocksource!~"{thresholds.HOST_CLOCKSOURCES}"}}',
         below=1,
         hold="10m",
         summary="VM {{ $labels.vm }} on {{ $labels.instance }} has no master clock",

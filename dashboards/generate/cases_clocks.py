@@ -33,6 +33,13 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 'kvm_host_clocksource_info{clocksource="tsc",state="current"}': "1x60",
             },
         ),
+        Case(
+            about="a host that is a guest of Hyper-V",
+            series={
+                'kvm_host_clocksource_info{clocksource="hyperv_clocksource_tsc_page",'
+                'state="current"}': "1x60"
+            },
+        ),
     ),
     "KvmHostClocksourceChanged": (
         Case(

@@ -5,6 +5,10 @@ from typing import Final
 
 # Clocks
 
+HOST_CLOCKSOURCES: Final = "tsc|arch_sys_counter|hyperv_clocksource_tsc_page"
+"""Read from the processor's counter, as a regular expression: on x86 these, Hyper-V's page for a
+host that is its guest, are what KVM bases a master clock on (gtod_is_based_on_tsc in x86.c)."""
+
 CLOCK_OFFSET_SECONDS: Final = 0.05
 """What distributed databases are commonly set to bear; a disciplined clock has a hundredth."""
 
