@@ -2,7 +2,7 @@
 """Alerts on the exporter itself: whether what the others rest on is there."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-health"
 
@@ -68,7 +68,7 @@ ALERTS = (
         value="sum by (job, instance, map) (increase(kvmexporter_bpf_dropped_events_total[15m]))",
         above=0,
         hold="0m",
-        summary="{{ $labels.instance }} lost {{ $value | humanize }} events because the BPF map "
+        summary=f"{{{{ $labels.instance }}}} lost {COUNT} events because the BPF map "
         "{{ $labels.map }} "
         "was full",
         meaning="Counts are too low from now on: a vCPU thread found no place for its record, or "

@@ -2,7 +2,7 @@
 """Alerts on balloons and on guests that run out of memory."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-memory"
 _VM = "job, instance, vm"
@@ -74,8 +74,8 @@ ALERTS = (
         value=f"sum by ({_VM}) (increase(kvm_vm_balloon_oom_kills_total[15m]))",
         above=0,
         hold="0m",
-        summary="VM {{ $labels.vm }} on {{ $labels.instance }} killed {{ $value | humanize }} "
-        "processes for want of memory",
+        summary="VM {{ $labels.vm }} on {{ $labels.instance }} killed "
+        f"{COUNT} processes for want of memory",
         meaning="The guest ran out of memory within the last quarter of an hour and its kernel "
         "ended processes.",
         check="`kvmexporter dump` shows the balloon and the guest's memory; the guest's own log "

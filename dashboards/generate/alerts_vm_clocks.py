@@ -2,7 +2,7 @@
 """Alerts on the clocks and timers that KVM gives its VMs, seen from the host."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-timekeeping"
 _VM = "job, instance, vm"
@@ -76,8 +76,8 @@ ALERTS = (
         value="vm:kvm_vm_tsc_offset_writes_per_vcpu:increase1h",
         above=thresholds.TSC_OFFSET_WRITES_PER_HOUR,
         hold="5m",
-        summary="The TSC of VM {{ $labels.vm }} on {{ $labels.instance }} was rewritten {{ "
-        "$value | humanize }} times "
+        summary="The TSC of VM {{ $labels.vm }} on {{ $labels.instance }} was rewritten "
+        f"{COUNT} times "
         "per vCPU within the hour",
         meaning="Somebody sets the VM's time stamp counter again and again: a guest that "
         "synchronises its TSCs by "

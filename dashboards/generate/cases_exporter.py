@@ -67,7 +67,12 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             about="a full map",
             series={'kvmexporter_bpf_dropped_events_total{map="vcpu"}': "0x20 0+50x40"},
             at="26m",
-            fires=(({"map": "vcpu"}, "host-1 lost 1.5k events because the BPF map vcpu was full"),),
+            fires=(({"map": "vcpu"}, "host-1 lost 1500 events because the BPF map vcpu was full"),),
+        ),
+        Case(
+            about="three events, and scrapes are missing at the window's ends",
+            series={'kvmexporter_bpf_dropped_events_total{map="clock"}': "5x9 _ 5x10 8x18 _ 8x20"},
+            fires=(({"map": "clock"}, "host-1 lost 3 events because the BPF map clock was full"),),
         ),
         Case(
             about="dropped long ago, and the exporter starts anew",

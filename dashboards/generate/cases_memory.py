@@ -82,6 +82,12 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             at="12m",
             fires=((_VM, "VM web on host-1 killed 2 processes for want of memory"),),
         ),
+        Case(
+            about="one process, and scrapes are missing at the window's ends",
+            series={_KILLS: "3x9 _ 3x10 4x18 _ 4x20"},
+            at="20m",
+            fires=((_VM, "VM web on host-1 killed 1 processes for want of memory"),),
+        ),
         Case(about="some time ago", series={_KILLS: "0x4 2x90"}, at="30m"),
         Case(about="the guest boots anew", series={_KILLS: "5x20 0x40"}),
     ),
