@@ -38,8 +38,10 @@ ALERTS = (
         meaning="A collector failed, or was asked for by name and has nothing to read. Its "
         "panels are "
         "empty and its alerts silent; the others go on.",
-        check="`kvmexporter dump` names the collector and the reason; the log has one line about "
-        "it.",
+        check="The exporter's log has one line about it, and its page at `/` the reason. "
+        "`kvmexporter dump` runs with the privileges of whoever starts it: what it can read the "
+        "service may not. Run `kvmexporter doctor` as the service's user and with its "
+        "capabilities (`systemctl cat kvmexporter` has both).",
         mend="Do what that line says: it names the missing file, privilege or feature. If "
         "nothing can be done, "
         "`--no-collector.NAME` turns it off.",
@@ -56,7 +58,10 @@ ALERTS = (
         "what it would count "
         "is missing, the rest is complete. Also fires where a module that was loaded later "
         "brought it.",
-        check="`kvmexporter dump` lists the probes; the exporter's log has the reason of each.",
+        check="The exporter's log has the reason of each probe. `kvmexporter dump` attaches "
+        "probes of its own, with the privileges of whoever starts it; `kvmexporter doctor` as "
+        "the service's user and with its capabilities (`systemctl cat kvmexporter` has both) "
+        "says what the service lacks.",
         mend="Restart the exporter after loading kvm_intel or kvm_amd; grant the capabilities "
         "that docs/install.md lists; lower `kernel.perf_event_paranoid` to 2. "
         "On kernels without the tracepoint, silence it.",
@@ -74,10 +79,13 @@ ALERTS = (
         meaning="Counts are too low from now on: a vCPU thread found no place for its record, or "
         "records of ended "
         "threads were lost.",
-        check="`kvmexporter dump` and the panel *BPF maps* show how full the maps are; compare "
-        "with the number of "
-        "vCPUs of the host.",
-        mend="Restart with a larger `--bpf.max-vcpus`.",
+        check="The panel *BPF maps* shows how full `vcpus` and `regions` of the exporter are; "
+        "compare with the number of vCPUs and VMs of the host. `kvmexporter dump` lists the VMs; "
+        "its own maps are new and tell nothing of the exporter's.",
+        mend="By `map`. vcpu: restart with a `--bpf.max-vcpus` above the number of vCPUs that "
+        "run at once. retired: more than 4,096 threads of vCPUs ended between two scrapes; "
+        "scrape more often. clock: the number of vCPUs, as for vcpu, or more than 4,096 VMs, a "
+        "size that is fixed.",
         panel=(_BOARD, "Events dropped"),
     ),
     Alert(
@@ -89,10 +97,14 @@ ALERTS = (
         hold="5m",
         summary="The BPF map {{ $labels.map }} on {{ $labels.instance }} is {{ $value | "
         "humanizePercentage }} full",
-        meaning="Soon events will be dropped: see "
-        "[KvmExporterEventsDropped](KvmExporterEventsDropped.md).",
-        check="`kvmexporter dump` lists the VMs; the panel *BPF maps* shows the trend.",
-        mend="Restart with a larger `--bpf.max-vcpus` before it is full.",
+        meaning="Soon events will be dropped (see "
+        "[KvmExporterEventsDropped](KvmExporterEventsDropped.md)), or told without their device.",
+        check="The panel *BPF maps* shows the trend. `kvmexporter dump` lists the VMs; its own "
+        "maps are new and tell nothing of the exporter's.",
+        mend="By `map`. vcpus: restart with a larger `--bpf.max-vcpus` before it is full. "
+        "regions: what devices' addresses are known by, of a fixed size, 1,048,576 for all VMs; "
+        "when it is full, accesses to devices that find no place are told as `unknown`. Spread "
+        "VMs with many devices over more hosts.",
         panel=(_BOARD, "BPF maps"),
     ),
     Alert(
