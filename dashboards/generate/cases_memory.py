@@ -27,6 +27,16 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 ),
             ),
         ),
+        Case(
+            about="one whose name is no part of an address as it is",
+            series={'kvm_vm_balloon_short_seconds{vm="R&D a+b/é"}': "0+30x60"},
+            fires=(
+                (
+                    {"vm": "R&D a+b/é"},
+                    "The balloon of VM R&D a+b/é on host-1 has been short of its target for 20m 0s",
+                ),
+            ),
+        ),
         Case(about="a guest that takes five minutes", series={_SHORT: "0+30x10 0x50"}),
         Case(about="a guest that takes twelve, so far", series={_SHORT: "0+30x60"}, at="12m"),
     ),
