@@ -2,9 +2,12 @@
 """What an alert is, whoever evaluates it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 RUNBOOKS = "docs/runbooks"
+
+COUNT: Final = '{{ $value | printf "%.0f" }}'
+"""The value, in a text, where it counts events: `increase` extrapolates to fractions of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,24 +5,30 @@ from dashboards.generate import thresholds
 from dashboards.generate.alert import Alert
 
 _BOARD = "kvmexporter-timekeeping"
-_X86_AND_ARM = "tsc|arch_sys_counter"
-_PARAVIRTUAL = "kvm-clock|tsc|arch_sys_counter|hyperv_clocksource_tsc_page"
-_STARTED = "on (job, instance) (time() - process_start_time_seconds > 900)"
+_GUEST_CLOCKSOURCES = f"kvm-clock|{thresholds.HOST_CLOCKSOURCES}"
+# The exporter's process was there a quarter of an hour ago. When it started is no witness of that:
+# the kernel tells it by the clock that was set.
+_STARTED = (
+    "on (job, instance) (last_over_time(kvmexporter_build_info[5m] offset 15m) "
+    "unless on (job, instance) resets(process_cpu_seconds_total[15m]) > 0)"
+)
 
 HOST = (
     Alert(
         name="KvmHostClocksourceNotTsc",
         severity="warning",
         value="max by (job, instance, clocksource) "
-        f'(kvm_host_clocksource_info{{state="current", clocksource!~"{_X86_AND_ARM}"}})',
+        "(kvm_host_clocksource_info{"
+        f'state="current", clocksource!~"{thresholds.HOST_CLOCKSOURCES}"}})',
         above=0,
         hold="5m",
         summary="Host {{ $labels.instance }} keeps time by {{ $labels.clocksource }} instead of "
         "the "
         "processor's own counter",
         meaning="The host's clocksource is not the time stamp counter (on arm64 the architected "
-        "counter). Without it KVM's master clock is off: every guest's kvm-clock falls back to "
-        "per-vCPU corrections, and each clock reading on the host costs a device access.",
+        "counter, under Hyper-V its page of it). Without it KVM's master clock is off: every "
+        "guest's kvm-clock falls back to per-vCPU corrections, and each clock "
+        "reading on the host costs a device access.",
         check="`kvmexporter dump` names the clocksource in its timekeeping section and, as a "
         "finding, "
         "why the kernel gave the TSC up. `dmesg | grep -iE 'tsc|clocksource'` has the kernel's "
@@ -46,8 +52,10 @@ HOST = (
         "Guests may have seen their clock jump, and if the change was away from the TSC, all of "
         "them "
         "lost the master clock.",
-        check="`kvmexporter dump` shows the current clocksource and the changes since the exporter "
-        "started; the host's `dmesg` has the reason and the time.",
+        check="The exporter's page at `/` and `kvm_host_clocksource_changes_total` in its "
+        "`/metrics` have the changes since it started; the host's `dmesg` has the reason and the "
+        "time. `kvmexporter dump` shows the current clocksource and what the kernel gave up on; "
+        "changes it counts from its own start.",
         mend="If the kernel did it, treat the host as suspect: move guests away and see "
         "[KvmHostClocksourceNotTsc](KvmHostClocksourceNotTsc.md). If it was done by hand, write "
         "the "
@@ -87,13 +95,13 @@ HOST = (
         "its "
         "reference",
         meaning="What the kernel still has to work off to reach its reference clock has been "
-        "large for "
-        "minutes. The least of five minutes is compared, since adjtimex can report an "
-        "impossible "
-        "offset (2^32 ns) for a moment.",
-        check="`kvmexporter dump` shows offset, estimated and maximum error. `chronyc "
-        "sourcestats` tells "
-        "whether the references agree with one another.",
+        "large for minutes. The least of five minutes is compared, since adjtimex can report an "
+        "impossible offset (2^32 ns) for a moment. It is silent under chronyd and ntpd-rs, which "
+        "slew the clock themselves and leave the kernel's offset at 0: there, "
+        "[KvmHostClockErrorHigh](KvmHostClockErrorHigh.md) tells.",
+        check="`kvmexporter dump` shows offset, estimated and maximum error; the offset is "
+        "always 0 under chrony: look at the error bounds, and at `chronyc tracking`. `chronyc "
+        "sourcestats` tells whether the references agree with one another.",
         mend="Wait if it is shrinking: the kernel slews at 500 ppm, half a second takes a "
         "quarter of an "
         "hour. Where it is not, look for a bad reference, an asymmetric network path or a host "
@@ -133,9 +141,10 @@ HOST = (
         meaning="CLOCK_REALTIME was set by a jump. Logs, leases and certificates on the host see "
         "time "
         "missing or repeated; guests that follow the host by ptp_kvm follow the jump.",
-        check="`kvmexporter dump` shows how often and how far the clock was set. The journal of "
-        "chrony, "
-        "ntpd or systemd-timesyncd says who did it.",
+        check="The panel *Clock steps* and the exporter's page at `/` show how often the clock "
+        "was set since the exporter started, `kvm_host_clock_step_seconds_total` in its "
+        "`/metrics` how far. `kvmexporter dump` counts from its own start and knows of no step "
+        "before. The journal of chrony, ntpd or systemd-timesyncd says who did it.",
         mend="Allow steps only at boot (chrony: `makestep 1 3`), and find out why the offset had "
         "become so "
         "large: a suspended host, a dead battery clock, a reference that lied.",
@@ -164,7 +173,7 @@ GUEST = (
         name="KvmGuestClocksourceUnsuitable",
         severity="warning",
         value="max by (job, instance, clocksource) "
-        f'(kvm_guest_clocksource_info{{state="current", clocksource!~"{_PARAVIRTUAL}"}})',
+        f'(kvm_guest_clocksource_info{{state="current", clocksource!~"{_GUEST_CLOCKSOURCES}"}})',
         above=0,
         hold="5m",
         summary="Guest {{ $labels.instance }} keeps time by {{ $labels.clocksource }}",
@@ -195,8 +204,10 @@ GUEST = (
         "found the TSC unstable: a migration to a host of another TSC frequency, or steal that "
         "held a "
         "vCPU for long.",
-        check="`kvmexporter dump` in the guest shows the current clocksource; its `dmesg` has "
-        "the reason.",
+        check="The guest's exporter has the changes since it started on its page at `/` and as "
+        "`kvm_guest_clocksource_changes_total` in its `/metrics`; the guest's `dmesg` has the "
+        "reason. `kvmexporter dump` in the guest shows the current clocksource; changes it "
+        "counts from its own start.",
         mend="Migrate between hosts of one TSC frequency or with TSC scaling, and prefer "
         "kvm-clock as the "
         "guest's clocksource, which survives both.",
@@ -258,9 +269,10 @@ GUEST = (
         meaning="The guest's CLOCK_REALTIME jumped, long after its boot. Databases and leases in "
         "the guest "
         "may have seen time go backwards.",
-        check="`kvmexporter dump` in the guest shows how far it was set; the journal shows who "
-        "did it "
-        "(chrony, the QEMU guest agent, cloud-init).",
+        check="`kvm_guest_clock_step_seconds_total` in the `/metrics` of the guest's exporter "
+        "shows how far it was set, and its page at `/` how often; `kvmexporter dump` counts from "
+        "its own start and knows of no step before. The journal shows who did it (chrony, the "
+        "QEMU guest agent, cloud-init).",
         mend="A step after a pause or a migration is meant. Otherwise allow steps at boot only "
         "(chrony: "
         "`makestep 1 3`), and look for the reason of the offset.",

@@ -14,18 +14,21 @@ ALERTS = (
         value="vm:kvm_vm_exits_per_vcpu:rate5m",
         above=thresholds.EXITS,
         guard=f"vm:kvm_vm_exits_per_vcpu:rate5m > {thresholds.EXITS_TIMES_USUAL} * "
-        "vm:kvm_vm_exits_per_vcpu:avg6h and vm:kvm_vm_exits_per_vcpu:rate5m offset 1h",
+        "vm:kvm_vm_exits_per_vcpu:median1d and "
+        # Its age, whatever was not scraped an hour ago.
+        "last_over_time(vm:kvm_vm_exits_per_vcpu:rate5m[30m] offset 1h)",
         hold="5m",
         summary="VM {{ $labels.vm }} on {{ $labels.instance }} leaves guest mode {{ $value | "
         "humanize }} times "
         "a second and vCPU, far more than is usual for it",
-        meaning="Exits per vCPU, idle ones left out, are both high and several times what this "
-        "VM did in "
-        "the last six hours. A large share of its CPU time goes into the host's exit handling. A "
-        "VM that "
-        "is merely busy has a baseline to match and does not fire this; a VM younger than an "
-        "hour is not "
-        "judged at all.",
+        meaning="Exits per vCPU, idle ones left out, are both high and several times what is "
+        "usual for this VM: its median of the last day, the last quarter of an hour left out. A "
+        "large share of its CPU time goes into the host's exit handling. A VM that is merely "
+        "busy has a median to match and does not fire this; a VM younger than an hour is not "
+        "judged at all. What lasts for more than half of the day, or of the life of a VM that is "
+        "younger than a day, is its usual, and the alert resolves. The rate is a mean over all "
+        "vCPUs of the VM: a storm on one vCPU of a large VM stays below the bound, and shows by "
+        "vCPU with `--collector.exits.per-vcpu`.",
         check="`kvmexporter dump` ranks the exit reasons and the devices of the VM. One device "
         "on top: "
         "see [KvmVmDeviceExitStorm](KvmVmDeviceExitStorm.md). `msr` with `tsc_deadline`: timers. "
@@ -49,9 +52,10 @@ ALERTS = (
         summary="Device {{ $labels.device }} ({{ $labels.path }}) of VM {{ $labels.vm }} on "
         "{{ $labels.instance }} causes {{ $value | humanize }} exits a second and vCPU",
         meaning="One device alone makes the VM leave guest mode at a rate that costs a large "
-        "part of its CPU "
-        "time. The usual causes are a driver that polls a register, an interrupt that is not "
-        "acknowledged, and an emulated timer as clocksource.",
+        "part of its CPU time. The usual causes are a driver that polls a register, an interrupt "
+        "that is not acknowledged, and an emulated timer as clocksource. The rate is a mean over "
+        "all vCPUs of the VM: a storm on one vCPU of a large VM stays below the bound, and shows "
+        "by vCPU with `--collector.exits.per-vcpu`.",
         check="`kvmexporter dump` shows the device's accesses by direction and by who handled "
         "them, and "
         "which other devices are quiet.",
@@ -71,8 +75,9 @@ ALERTS = (
         "humanize }} times a "
         "second and vCPU",
         meaning="KVM cannot handle these exits and wakes the VMM for each: the slow path, with "
-        "the VMM's big "
-        "lock held for device emulation. All vCPUs of the VM suffer.",
+        "the VMM's big lock held for device emulation. All vCPUs of the VM suffer. The rate is a "
+        "mean over all vCPUs of the VM: a storm on one vCPU of a large VM stays below the bound, "
+        "and shows by vCPU with `--collector.exits.per-vcpu`.",
         check="`kvmexporter dump` ranks the reasons (IO, MMIO, …) and the devices whose accesses "
         "are "
         "handled by userspace.",
@@ -90,8 +95,9 @@ ALERTS = (
         "injected interrupts a "
         "second and vCPU",
         meaning="Interrupts are injected in software at a rate at which the guest does little "
-        "else. With APICv "
-        "or AVIC most would not be seen here at all.",
+        "else. With APICv or AVIC most would not be seen here at all. The rate is a mean over "
+        "all vCPUs of the VM: a storm on one vCPU of a large VM stays below the bound, and its "
+        "exits show by vCPU with `--collector.exits.per-vcpu`.",
         check="`kvmexporter dump` shows interrupts by kind and the devices with the most "
         "traffic; in the "
         "guest, `/proc/interrupts` names the line.",
@@ -108,9 +114,9 @@ ALERTS = (
         guard=f"sum by ({_VM}) (rate(kvm_vm_exit_stall_seconds_count[5m])) > "
         f"{thresholds.EXIT_HANDLING_LEAST}",
         hold="10m",
-        summary="1 % of the exits of VM {{ $labels.vm }} on {{ $labels.instance }} take longer "
-        "than "
-        "{{ $value | humanizeDuration }}",
+        # Not the value: beyond a bucket's bound it is interpolated.
+        summary="More than 1 % of the exits of VM {{ $labels.vm }} on {{ $labels.instance }} take "
+        f"longer than {thresholds.EXIT_HANDLING_SECONDS * 1000:.0f} ms",
         meaning="The host needs milliseconds to bring vCPUs back from exits other than idle "
         "ones. To the "
         "guest that is a CPU that stands still: lost ticks, soft lock-ups, late packets.",
@@ -198,6 +204,6 @@ ALERTS = (
         mend="virtio-net, virtio-blk or virtio-scsi instead, once the guest has the drivers "
         "(Windows: "
         "virtio-win).",
-        panel=(_BOARD, "Busiest devices"),
+        panel=(_BOARD, "Emulated devices"),
     ),
 )

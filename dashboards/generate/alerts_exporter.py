@@ -2,7 +2,7 @@
 """Alerts on the exporter itself: whether what the others rest on is there."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-health"
 
@@ -10,13 +10,16 @@ ALERTS = (
     Alert(
         name="KvmExporterDown",
         severity="critical",
-        value="up and on (job, instance) last_over_time(kvmexporter_build_info[1d])",
+        value="up and on (job, instance) instance:kvmexporter_build_info:known "
+        'or up{job=~".*kvmexporter.*"}',
         below=1,
         hold="2m",
         summary="The kvmexporter of {{ $labels.instance }} does not answer",
-        meaning="Prometheus cannot scrape an exporter that it could scrape within the last day. "
-        "No other alert "
-        "of this host can fire.",
+        meaning="Prometheus cannot scrape an exporter: a target that it has scraped one from "
+        "before, or one of a job whose name contains `kvmexporter`, which may never have come up. "
+        "Under another job's name, an exporter that was never scraped is not missed. It fires "
+        "until the exporter answers or is no target any more. No other alert of this host can "
+        "fire.",
         check="On the host: `systemctl status kvmexporter`, its journal, and `kvmexporter dump`, "
         "which needs no "
         "server. From Prometheus: the target page's error text.",
@@ -35,8 +38,10 @@ ALERTS = (
         meaning="A collector failed, or was asked for by name and has nothing to read. Its "
         "panels are "
         "empty and its alerts silent; the others go on.",
-        check="`kvmexporter dump` names the collector and the reason; the log has one line about "
-        "it.",
+        check="The exporter's log has one line about it, and its page at `/` the reason. "
+        "`kvmexporter dump` runs with the privileges of whoever starts it: what it can read the "
+        "service may not. Run `kvmexporter doctor` as the service's user and with its "
+        "capabilities (`systemctl cat kvmexporter` has both).",
         mend="Do what that line says: it names the missing file, privilege or feature. If "
         "nothing can be done, "
         "`--no-collector.NAME` turns it off.",
@@ -53,7 +58,10 @@ ALERTS = (
         "what it would count "
         "is missing, the rest is complete. Also fires where a module that was loaded later "
         "brought it.",
-        check="`kvmexporter dump` lists the probes; the exporter's log has the reason of each.",
+        check="The exporter's log has the reason of each probe. `kvmexporter dump` attaches "
+        "probes of its own, with the privileges of whoever starts it; `kvmexporter doctor` as "
+        "the service's user and with its capabilities (`systemctl cat kvmexporter` has both) "
+        "says what the service lacks.",
         mend="Restart the exporter after loading kvm_intel or kvm_amd; grant the capabilities "
         "that docs/install.md lists; lower `kernel.perf_event_paranoid` to 2. "
         "On kernels without the tracepoint, silence it.",
@@ -65,16 +73,39 @@ ALERTS = (
         value="sum by (job, instance, map) (increase(kvmexporter_bpf_dropped_events_total[15m]))",
         above=0,
         hold="0m",
-        summary="{{ $labels.instance }} lost {{ $value | humanize }} events because the BPF map "
+        summary=f"{{{{ $labels.instance }}}} lost {COUNT} events because the BPF map "
         "{{ $labels.map }} "
         "was full",
         meaning="Counts are too low from now on: a vCPU thread found no place for its record, or "
         "records of ended "
         "threads were lost.",
-        check="`kvmexporter dump` and the panel *BPF maps* show how full the maps are; compare "
-        "with the number of "
-        "vCPUs of the host.",
-        mend="Restart with a larger `--bpf.max-vcpus`.",
+        check="The panel *BPF maps* shows how full `vcpus` and `regions` of the exporter are; "
+        "compare with the number of vCPUs and VMs of the host. `kvmexporter dump` lists the VMs; "
+        "its own maps are new and tell nothing of the exporter's.",
+        mend="By `map`. vcpu: restart with a `--bpf.max-vcpus` above the number of vCPUs that "
+        "run at once. retired: more than 4,096 threads of vCPUs ended between two scrapes; "
+        "scrape more often. clock: the number of vCPUs, as for vcpu, or more than 4,096 VMs, a "
+        "size that is fixed.",
+        panel=(_BOARD, "Events dropped"),
+    ),
+    Alert(
+        name="KvmExporterEventsMissed",
+        severity="warning",
+        value="sum by (job, instance, tracepoint) "
+        "(increase(kvmexporter_bpf_missed_events_total[15m]))",
+        above=0,
+        hold="0m",
+        summary=f"{{{{ $labels.instance }}}} missed {COUNT} events of {{{{ $labels.tracepoint }}}} "
+        "because another BPF program was running on the processor",
+        meaning="The kernel keeps a probe from an event that comes while another BPF program, or "
+        "the reading of a map, is under way on that processor, and counts such events: what they "
+        "would have told is missing. It happens to probes attached as classic tracepoints, on "
+        "kernels that may preempt themselves anywhere (`preempt=full`).",
+        check="The panel *Events dropped* names the tracepoint; `/proc/cmdline` and "
+        "`/sys/kernel/debug/sched/preempt` the kernel's preemption; `bpftool prog` the other BPF "
+        "programs of the host. `kvmexporter dump` has probes of its own, and misses others.",
+        mend="Boot the host with `preempt=voluntary`, or take away the other tracing of KVM's "
+        "tracepoints. A few events among millions change no conclusion.",
         panel=(_BOARD, "Events dropped"),
     ),
     Alert(
@@ -86,10 +117,14 @@ ALERTS = (
         hold="5m",
         summary="The BPF map {{ $labels.map }} on {{ $labels.instance }} is {{ $value | "
         "humanizePercentage }} full",
-        meaning="Soon events will be dropped: see "
-        "[KvmExporterEventsDropped](KvmExporterEventsDropped.md).",
-        check="`kvmexporter dump` lists the VMs; the panel *BPF maps* shows the trend.",
-        mend="Restart with a larger `--bpf.max-vcpus` before it is full.",
+        meaning="Soon events will be dropped (see "
+        "[KvmExporterEventsDropped](KvmExporterEventsDropped.md)), or told without their device.",
+        check="The panel *BPF maps* shows the trend. `kvmexporter dump` lists the VMs; its own "
+        "maps are new and tell nothing of the exporter's.",
+        mend="By `map`. vcpus: restart with a larger `--bpf.max-vcpus` before it is full. "
+        "regions: what devices' addresses are known by, of a fixed size, 1,048,576 for all VMs; "
+        "when it is full, accesses to devices that find no place are told as `unknown`. Spread "
+        "VMs with many devices over more hosts.",
         panel=(_BOARD, "BPF maps"),
     ),
     Alert(

@@ -2,7 +2,7 @@
 """Alerts on balloons and on guests that run out of memory."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-memory"
 _VM = "job, instance, vm"
@@ -43,7 +43,8 @@ ALERTS = (
         "disk, what would have "
         "been memory. Both guest and host pay for that.",
         check="`kvmexporter dump` shows the balloon, and what the guest says of swap, faults and "
-        "available memory.",
+        "available memory. Guests are asked for their memory as often as libvirt or "
+        "`--balloon.set-polling SECONDS` of the exporter says, and by default not at all.",
         mend="Deflate the balloon: `virsh setmem VM SIZE`, or `balloon N` in the monitor. Set "
         "targets from what guests say "
         "is available, and leave them a margin.",
@@ -62,7 +63,8 @@ ALERTS = (
         "with the OOM killer, and a "
         "balloon without deflate-on-oom will not help it.",
         check="`kvmexporter dump` shows what is available and whether the balloon gives memory "
-        "back when it runs out.",
+        "back when it runs out. Guests are asked for their memory as often as libvirt or "
+        "`--balloon.set-polling SECONDS` of the exporter says, and by default not at all.",
         mend="Deflate the balloon, or give the VM more memory. Start VMs with "
         "`deflate-on-oom=on`, which lets the guest take "
         "pages back from the balloon in need.",
@@ -74,12 +76,13 @@ ALERTS = (
         value=f"sum by ({_VM}) (increase(kvm_vm_balloon_oom_kills_total[15m]))",
         above=0,
         hold="0m",
-        summary="VM {{ $labels.vm }} on {{ $labels.instance }} killed {{ $value | humanize }} "
-        "processes for want of memory",
+        summary="VM {{ $labels.vm }} on {{ $labels.instance }} killed "
+        f"{COUNT} processes for want of memory",
         meaning="The guest ran out of memory within the last quarter of an hour and its kernel "
         "ended processes.",
         check="`kvmexporter dump` shows the balloon and the guest's memory; the guest's own log "
-        "names the processes.",
+        "names the processes. Guests are asked for their memory as often as libvirt or "
+        "`--balloon.set-polling SECONDS` of the exporter says, and by default not at all.",
         mend="As for [KvmVmOomRisk](KvmVmOomRisk.md); then restart what was killed.",
         panel=(_BOARD, "OOM kills in guests"),
     ),

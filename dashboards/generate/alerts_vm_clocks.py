@@ -2,7 +2,7 @@
 """Alerts on the clocks and timers that KVM gives its VMs, seen from the host."""
 
 from dashboards.generate import thresholds
-from dashboards.generate.alert import Alert
+from dashboards.generate.alert import COUNT, Alert
 
 _BOARD = "kvmexporter-timekeeping"
 _VM = "job, instance, vm"
@@ -13,22 +13,28 @@ ALERTS = (
         severity="warning",
         # A host that is not on its TSC has an alert of its own, and one is enough.
         value=f"max by ({_VM}) (kvm_vm_master_clock_enabled) unless on (job, instance) "
-        'kvm_host_clocksource_info{state="current", clocksource!~"tsc|arch_sys_counter"}',
+        "kvm_host_clocksource_info{"
+        f'state="current", clocksource!~"{thresholds.HOST_CLOCKSOURCES}"}}',
         below=1,
         hold="10m",
         summary="VM {{ $labels.vm }} on {{ $labels.instance }} has no master clock",
-        meaning="The host runs on its TSC, and still KVM cannot compute this VM's kvm-clock from "
-        "one reading: its "
-        "vCPUs' TSCs do not match. The guest reconciles them at each reading, and time can stand "
-        "still between "
-        "vCPUs.",
-        check="`kvmexporter dump` shows the VM's master clock, what the host's clock was read "
-        "from, and how far its "
-        "TSC offsets are apart.",
-        mend="Restart the VM, or migrate it: vCPUs get matching TSCs when they are created "
-        "together. Leave the TSC "
-        "alone in the guest (no writes to MSR 0x10), and hot-plug vCPUs with a VMM that "
-        "synchronises them.",
+        meaning="The host runs on its TSC, and still KVM computes this VM's kvm-clock for each "
+        "vCPU by itself. Mostly the host left its TSC for a while: KVM turned the master clock "
+        "off at once, and when the host came back nothing made it decide anew. Else the TSCs of "
+        "the VM's vCPUs do not match. The guest reconciles its vCPUs' clocks at each reading, "
+        "and time can stand still between them.",
+        check="The panel *Clocksource changes* shows whether the host left its TSC. In the "
+        "exporter's `/metrics`, `kvm_vm_master_clock_info` has what the host's clock was read "
+        "from when KVM decided (`none`: not since it came back), "
+        "`kvm_vm_tsc_offset_spread_seconds` how far the vCPUs' TSCs are apart. `kvmexporter dump "
+        "--duration 330` shows the master clock, too; it learns of it with the VM's next "
+        "kvm-clock update, five minutes later at most.",
+        mend="Pause the VM and resume it (`virsh suspend VM`, `virsh resume VM`; `stop` and "
+        "`cont` in QEMU's monitor): KVM decides anew. The guest's clock falls behind by the "
+        "length of the pause unless something sets it: chrony in the guest, or `virsh domtime VM "
+        "--sync`. Where the master clock stays off, the vCPUs' TSCs differ: restart the VM or "
+        "migrate it, which gives them matching ones; leave the TSC alone in the guest (no writes "
+        "to MSR 0x10), and hot-plug vCPUs with a VMM that synchronises them.",
         panel=(_BOARD, "Master clock"),
     ),
     Alert(
@@ -43,9 +49,9 @@ ALERTS = (
         meaning="The guest's agent tells a time that differs from the host's by more than asking "
         "it can explain. "
         "The median of five minutes is compared.",
-        check="`kvmexporter dump` shows the offset, its uncertainty, and the RTC; on the host, "
-        "its own clock: the guest "
-        "may be right and the host wrong.",
+        check="The exporter asks guests' agents with `--guest-agent` only, and so does "
+        "`kvmexporter dump --guest-agent`, which shows the offset, its uncertainty, and the RTC; "
+        "on the host, look at its own clock: the guest may be right and the host wrong.",
         mend="Run chrony in the guest with the host's clock as reference (`refclock PHC "
         "/dev/ptp0`, module ptp_kvm). "
         "After a resume, `virsh domtime VM --sync` puts it right at once.",
@@ -63,7 +69,9 @@ ALERTS = (
         meaning="Over half an hour the guest's clock moved away from the host's faster than "
         "oscillators differ: the "
         "guest calibrated its TSC wrongly, counts ticks that it loses, or follows a bad reference.",
-        check="`kvmexporter dump` shows the VM's clock features, its timers and how late they are.",
+        check="The exporter asks guests' agents with `--guest-agent` only. `kvmexporter dump "
+        "--guest-agent` shows the VM's clock offset, its clock features, its timers and how late "
+        "they are.",
         mend="Let the guest use kvm-clock, and discipline it with chrony from /dev/ptp0. Windows "
         "guests want the "
         "Hyper-V reference counter (`hv-time`).",
@@ -75,17 +83,18 @@ ALERTS = (
         value="vm:kvm_vm_tsc_offset_writes_per_vcpu:increase1h",
         above=thresholds.TSC_OFFSET_WRITES_PER_HOUR,
         hold="5m",
-        summary="The TSC of VM {{ $labels.vm }} on {{ $labels.instance }} was rewritten {{ "
-        "$value | humanize }} times "
+        summary="The TSC of VM {{ $labels.vm }} on {{ $labels.instance }} was rewritten "
+        f"{COUNT} times "
         "per vCPU within the hour",
         meaning="Somebody sets the VM's time stamp counter again and again: a guest that "
         "synchronises its TSCs by "
         "writing them, a VMM that is paused and resumed, a loop of snapshots or migrations. Each "
         "time the guest's "
         "clock may jump.",
-        check="`kvmexporter dump` shows the writes, the MSR `tsc` among the VM's accesses if the "
-        "guest does it, and "
-        "how far the vCPUs' offsets are apart.",
+        check="The panel *TSC offset writes* shows when; `kvm_vm_tsc_offset_spread_seconds` in "
+        "the exporter's `/metrics` how far the vCPUs' offsets are apart. `kvmexporter dump "
+        "--duration 330` counts from its own start for five and a half minutes: with the MSR "
+        "`tsc` written among the VM's accesses, the guest does it.",
         mend="If the guest does it: `tsc=reliable` on its kernel command line, or a newer "
         "kernel. If the VMM does: "
         "find what pauses the VM (backup, checkpoints).",
@@ -118,8 +127,9 @@ ALERTS = (
         above=thresholds.TIMER_LATENESS_SECONDS,
         guard=f"sum by ({_VM}) (rate(kvm_vm_timer_lateness_seconds_count[5m])) > 1",
         hold="10m",
-        summary="1 % of the timers of VM {{ $labels.vm }} on {{ $labels.instance }} are later than "
-        "{{ $value | humanizeDuration }}",
+        # Not the value: beyond a bucket's bound it is interpolated.
+        summary="More than 1 % of the timers of VM {{ $labels.vm }} on {{ $labels.instance }} are "
+        f"later than {thresholds.TIMER_LATENESS_SECONDS * 1000:.0f} ms",
         meaning="The host tells the guest of its timers late: ticks, timeouts and audio suffer, "
         "and the guest may call "
         "its clocksource unstable.",

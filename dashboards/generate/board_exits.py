@@ -13,13 +13,11 @@ _OVERVIEW = (
     Panel(
         title="Exits per vCPU",
         about="How often each vCPU leaves guest mode, idle exits left out, and (dotted name) "
-        "what is usual for "
-        "the VM over six hours. Above the dashes *and* several times the usual is an exit storm: "
-        "look for the "
-        "reason to the right, for the device below.",
+        "what is usual for the VM, its median of a day. Above the dashes *and* several times the "
+        "usual is an exit storm: look for the reason to the right, for the device below.",
         queries=(
             Query("vm:kvm_vm_exits_per_vcpu:rate5m{@vm}", VM_LEGEND),
-            Query("vm:kvm_vm_exits_per_vcpu:avg6h{@vm}", VM_LEGEND + " · usual"),
+            Query("vm:kvm_vm_exits_per_vcpu:median1d{@vm}", VM_LEGEND + " · usual"),
         ),
         unit="cps",
         warn=thresholds.EXITS,

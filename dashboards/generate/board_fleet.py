@@ -76,7 +76,7 @@ BOARD = Board(
                     queries=(
                         Query(
                             'count(kvm_host_clocksource_info{@host, state="current", '
-                            'clocksource!~"tsc|arch_sys_counter"}) or '
+                            f'clocksource!~"{thresholds.HOST_CLOCKSOURCES}"}}) or '
                             'count(kvm_host_clocksource_info{@host, state="current"}) * 0',
                             "hosts",
                         ),

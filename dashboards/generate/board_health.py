@@ -10,12 +10,12 @@ _OVERVIEW = (
     Panel(
         title="Exporters up",
         kind="state",
-        about="Whether Prometheus reaches each exporter that it knew in the last day. Red: see "
-        "the service's log.",
+        about="Whether Prometheus reaches each exporter that it knows. Red: see the service's log.",
         queries=(
             Query(
                 "min by (job, instance) (up{@host} and on (job, instance) "
-                "last_over_time(kvmexporter_build_info[1d]))",
+                "(last_over_time(kvmexporter_build_info[1d]) or "
+                "instance:kvmexporter_build_info:known))",
                 "{{instance}}",
             ),
         ),
@@ -90,7 +90,7 @@ _OVERVIEW = (
                 "increase(kvmexporter_bpf_dropped_events_total{@host}[15m])", "{{instance}} {{map}}"
             ),
             Query(
-                "sum by (instance) (increase(kvmexporter_bpf_missed_events_total{@host}[15m]))",
+                "sum by (job, instance) (increase(kvmexporter_bpf_missed_events_total{@host}[15m]))",
                 "{{instance}} kept from probes",
             ),
         ),

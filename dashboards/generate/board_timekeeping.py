@@ -18,8 +18,8 @@ _OVERVIEW = (
     Panel(
         title="Host clocksource",
         kind="state",
-        about="The clocksource of each host. Anything but tsc (arm64: arch_sys_counter) turns "
-        "the master clock of "
+        about="The clocksource of each host. Anything but tsc (arm64: arch_sys_counter; in "
+        "Hyper-V: hyperv_clocksource_tsc_page) turns the master clock of "
         "all its guests off: see the runbook KvmHostClocksourceNotTsc.",
         queries=(
             Query(

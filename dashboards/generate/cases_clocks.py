@@ -5,9 +5,14 @@ from typing import Final
 
 from dashboards.generate.promtool import Case
 
-_LONG = "process_start_time_seconds"
+_BUILD = 'kvmexporter_build_info{version="0.1.0",python="3.11.2"}'
+_CPU = "process_cpu_seconds_total"
+_LONG = {_BUILD: "1x200", _CPU: "900+0.1x200"}
 _CHANGES = 'kvm_host_clocksource_changes_total{from="tsc",to="hpet"}'
 _GUEST_CHANGES = 'kvm_guest_clocksource_changes_total{from="tsc",to="kvm-clock"}'
+_CHANGED = (
+    ({"from": "tsc", "to": "hpet"}, "Host host-1 changed its clocksource from tsc to hpet"),
+)
 
 CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmHostClocksourceNotTsc": (
@@ -28,32 +33,57 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 'kvm_host_clocksource_info{clocksource="tsc",state="current"}': "1x60",
             },
         ),
+        Case(
+            about="a host that is a guest of Hyper-V",
+            series={
+                'kvm_host_clocksource_info{clocksource="hyperv_clocksource_tsc_page",'
+                'state="current"}': "1x60"
+            },
+        ),
     ),
     "KvmHostClocksourceChanged": (
         Case(
             about="the first change ever",
-            series={_CHANGES: "_x30 1x30"},
-            fires=(
-                (
-                    {"from": "tsc", "to": "hpet"},
-                    "Host host-1 changed its clocksource from tsc to hpet",
-                ),
-            ),
+            series={_BUILD: "1x60", _CHANGES: "_x30 1x30"},
+            fires=_CHANGED,
         ),
         Case(
             about="a second change of the same kind",
             series={_CHANGES: "1x90 2x20"},
             at="50m",
-            fires=(
-                (
-                    {"from": "tsc", "to": "hpet"},
-                    "Host host-1 changed its clocksource from tsc to hpet",
-                ),
-            ),
+            fires=_CHANGED,
         ),
-        Case(about="a change long ago", series={_CHANGES: "_x30 1x90"}, at="50m"),
         Case(
-            about="the exporter was away for minutes", series={_CHANGES: "1x60 _x40 1x40"}, at="60m"
+            about="the same change again, an hour after the exporter was started anew",
+            series={_BUILD: "1x300", _CHANGES: "_x30 1x60 stale _x120 1x40"},
+            at="108m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="the same change again, eight minutes after the exporter was started anew",
+            series={_BUILD: "1x100", _CHANGES: "_x20 1x30 stale _x15 1x30"},
+            at="43m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="the first change, minutes after the first scrape",
+            series={_BUILD: "1x60", _CHANGES: "_x10 1x50"},
+            at="17m",
+            fires=_CHANGED,
+        ),
+        Case(
+            about="a change long ago",
+            series={_BUILD: "1x120", _CHANGES: "_x30 1x90"},
+            at="50m",
+        ),
+        Case(
+            about="an old change on an exporter that is scraped for the first time",
+            series={_BUILD: "_x30 1x30", _CHANGES: "_x30 1x30"},
+        ),
+        Case(
+            about="the exporter was away for minutes",
+            series={_BUILD: "1x60 _x40 1x40", _CHANGES: "1x60 _x40 1x40"},
+            at="60m",
         ),
     ),
     "KvmHostClockUnsynchronized": (
@@ -109,7 +139,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmHostClockStepped": (
         Case(
             about="the clock is set while VMs run",
-            series={"kvm_host_clock_steps_total": "0x30 1x30", _LONG: "-3600x60"},
+            series={"kvm_host_clock_steps_total": "0x30 1x30"} | _LONG,
             fires=(
                 (
                     {},
@@ -118,13 +148,56 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             ),
         ),
         Case(
+            about="it is set an hour ahead, by which the exporter seems to have started later",
+            series={
+                "kvm_host_clock_steps_total": "0x80 1x20",
+                "process_start_time_seconds": "0x80 3600x20",
+            }
+            | _LONG,
+            at="45m",
+            fires=(
+                (
+                    {},
+                    "The clock of host host-1 was set, not slewed, in the last quarter of an hour",
+                ),
+            ),
+        ),
+        Case(
+            about="the exporter was not scraped for a moment, a quarter of an hour ago",
+            series={
+                "kvm_host_clock_steps_total": "0x10 stale 0x18 1x30",
+                _BUILD: "1x10 stale 1x60",
+                _CPU: "900+0.1x10 stale 901.1+0.1x60",
+            },
+            at="20m30s",
+            fires=(
+                (
+                    {},
+                    "The clock of host host-1 was set, not slewed, in the last quarter of an hour",
+                ),
+            ),
+        ),
+        Case(
+            about="the host boots anew, and its clock is set then",
+            series={
+                "kvm_host_clock_steps_total": "0x40 stale _x3 0x2 1x50",
+                _BUILD: "1x40 stale _x3 1x60",
+                _CPU: "900+0.1x40 stale _x3 1+0.1x60",
+            },
+            at="25m",
+        ),
+        Case(
             about="the clock is set at boot",
-            series={"kvm_host_clock_steps_total": "0x2 1x58", _LONG: "0x60"},
+            series={"kvm_host_clock_steps_total": "0x2 1x58", _BUILD: "1x60", _CPU: "1+0.1x60"},
             at="10m",
         ),
         Case(
             about="the exporter starts anew and forgets an old step",
-            series={"kvm_host_clock_steps_total": "1x20 0x40", _LONG: "-3600x60"},
+            series={
+                "kvm_host_clock_steps_total": "1x20 0x40",
+                _BUILD: "1x60",
+                _CPU: "900+0.1x20 1+0.1x40",
+            },
         ),
     ),
     "KvmHostClockReadSlow": (
@@ -154,7 +227,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmGuestClocksourceChanged": (
         Case(
             about="the watchdog gives the TSC up",
-            series={_GUEST_CHANGES: "_x30 1x30"},
+            series={_BUILD: "1x60", _GUEST_CHANGES: "_x30 1x30"},
             fires=(
                 (
                     {"from": "tsc", "to": "kvm-clock"},
@@ -162,7 +235,15 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 ),
             ),
         ),
-        Case(about="it did, yesterday", series={_GUEST_CHANGES: "1x120"}, at="50m"),
+        Case(
+            about="it did, yesterday",
+            series={_BUILD: "1x120", _GUEST_CHANGES: "1x120"},
+            at="50m",
+        ),
+        Case(
+            about="it did before a new Prometheus came",
+            series={_BUILD: "_x30 1x30", _GUEST_CHANGES: "_x30 1x30"},
+        ),
     ),
     "KvmGuestClockOffsetHigh": (
         Case(
@@ -216,7 +297,7 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
     "KvmGuestClockStepped": (
         Case(
             about="set in the middle of the day",
-            series={"kvm_guest_clock_steps_total": "0x30 1x30", _LONG: "-3600x60"},
+            series={"kvm_guest_clock_steps_total": "0x30 1x30"} | _LONG,
             fires=(
                 (
                     {},
@@ -226,12 +307,12 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         ),
         Case(
             about="set by chrony during the VM's boot",
-            series={"kvm_guest_clock_steps_total": "0x2 1x58", _LONG: "0x60"},
+            series={"kvm_guest_clock_steps_total": "0x2 1x58", _BUILD: "1x60", _CPU: "1+0.1x60"},
             at="10m",
         ),
         Case(
             about="set once, an hour ago",
-            series={"kvm_guest_clock_steps_total": "0x30 1x170", _LONG: "-3600x200"},
+            series={"kvm_guest_clock_steps_total": "0x30 1x170"} | _LONG,
             at="75m",
         ),
     ),

@@ -18,6 +18,22 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             fires=(({}, "The kvmexporter of host-1 does not answer"),),
         ),
         Case(
+            about="killed, and still dead a day later",
+            series={"up": "1x20 0x3200", _BUILD: "1x20 stale"},
+            at="26h",
+            fires=(({}, "The kvmexporter of host-1 does not answer"),),
+        ),
+        Case(
+            about="one that never came up",
+            series={'up{job="kvmexporter"}': "0x60"},
+            fires=(({"job": "kvmexporter"}, "The kvmexporter of host-1 does not answer"),),
+        ),
+        Case(
+            about="dead, and taken from the targets",
+            series={"up": "1x20 0x40 stale", _BUILD: "1x20 stale"},
+            at="40m",
+        ),
+        Case(
             about="one scrape missed",
             series={"up": "1x20 0 1x40", _BUILD: "1x20 _ 1x40"},
             at="10m30s",
@@ -46,12 +62,36 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
         ),
         Case(about="attached", series={'kvmexporter_bpf_attached{tracepoint="kvm_exit"}': "1x60"}),
     ),
+    "KvmExporterEventsMissed": (
+        Case(
+            about="a kernel that preempts itself",
+            series={'kvmexporter_bpf_missed_events_total{tracepoint="kvm_exit"}': "0x20 0+3x40"},
+            at="26m",
+            fires=(
+                (
+                    {"tracepoint": "kvm_exit"},
+                    "host-1 missed 90 events of kvm_exit because another BPF program was running "
+                    "on the processor",
+                ),
+            ),
+        ),
+        Case(
+            about="missed long ago",
+            series={'kvmexporter_bpf_missed_events_total{tracepoint="kvm_exit"}': "7x40"},
+            at="30m",
+        ),
+    ),
     "KvmExporterEventsDropped": (
         Case(
             about="a full map",
             series={'kvmexporter_bpf_dropped_events_total{map="vcpu"}': "0x20 0+50x40"},
             at="26m",
-            fires=(({"map": "vcpu"}, "host-1 lost 1.5k events because the BPF map vcpu was full"),),
+            fires=(({"map": "vcpu"}, "host-1 lost 1500 events because the BPF map vcpu was full"),),
+        ),
+        Case(
+            about="three events, and scrapes are missing at the window's ends",
+            series={'kvmexporter_bpf_dropped_events_total{map="clock"}': "5x9 _ 5x10 8x18 _ 8x20"},
+            fires=(({"map": "clock"}, "host-1 lost 3 events because the BPF map clock was full"),),
         ),
         Case(
             about="dropped long ago, and the exporter starts anew",

@@ -27,6 +27,16 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
                 ),
             ),
         ),
+        Case(
+            about="one whose name is no part of an address as it is",
+            series={'kvm_vm_balloon_short_seconds{vm="R&D a+b/é"}': "0+30x60"},
+            fires=(
+                (
+                    {"vm": "R&D a+b/é"},
+                    "The balloon of VM R&D a+b/é on host-1 has been short of its target for 20m 0s",
+                ),
+            ),
+        ),
         Case(about="a guest that takes five minutes", series={_SHORT: "0+30x10 0x50"}),
         Case(about="a guest that takes twelve, so far", series={_SHORT: "0+30x60"}, at="12m"),
     ),
@@ -81,6 +91,12 @@ CASES: Final[dict[str, tuple[Case, ...]]] = {
             series={_KILLS: "0x20 2x40"},
             at="12m",
             fires=((_VM, "VM web on host-1 killed 2 processes for want of memory"),),
+        ),
+        Case(
+            about="one process, and scrapes are missing at the window's ends",
+            series={_KILLS: "3x9 _ 3x10 4x18 _ 4x20"},
+            at="20m",
+            fires=((_VM, "VM web on host-1 killed 1 processes for want of memory"),),
         ),
         Case(about="some time ago", series={_KILLS: "0x4 2x90"}, at="30m"),
         Case(about="the guest boots anew", series={_KILLS: "5x20 0x40"}),

@@ -7,6 +7,7 @@ fires must not have done so before its delay was over.
 
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from dashboards.generate.alert import Alert
 from dashboards.generate.alerts import ALERTS
@@ -86,11 +87,22 @@ def _series(name: str) -> str:
     return f"{metric}{{{','.join(part for part in (target, rest) if part)}}}"
 
 
+def _link(alert: Alert, panel_id: PanelId, labels: dict[str, str]) -> str:
+    """To the alert's panel, of what it is about."""
+    board, title = alert.panel
+    chosen = {f"var-{name}": labels[name] for name in ("job", "instance", "vm") if name in labels}
+    return f"/d/{board}?viewPanel=panel-{panel_id(board, title)}&{urlencode(chosen)}"
+
+
 def _expected(alert: Alert, case: Case, panel_id: PanelId) -> list[dict[str, Any]]:
     return [
         {
             "exp_labels": _TARGET | labels | {"severity": alert.severity},
-            "exp_annotations": annotations(alert, panel_id) | {"summary": summary},
+            "exp_annotations": {
+                **annotations(alert, panel_id),
+                "summary": summary,
+                "dashboard": _link(alert, panel_id, _TARGET | labels),
+            },
         }
         for labels, summary in case.fires
     ]

@@ -19,11 +19,13 @@ def per_vcpu(expr: str) -> str:
 def changes(metric: str, by: str) -> str:
     """How a counter without a zero grew in a quarter of an hour.
 
-    `increase` alone does not see a counter that is born with its first event.
+    `increase` alone does not see a counter that is born with its first event: one that is there
+    and was not a quarter of an hour ago, when its exporter was scraped.
     """
     return (
         f"sum by ({by}) (increase({metric}[15m])) > 0 "
-        f"or sum by ({by}) ({metric} unless last_over_time({metric}[1d] offset 15m))"
+        f"or sum by ({by}) ({metric} unless {metric} offset 15m "
+        "and on (job, instance) kvmexporter_build_info offset 15m)"
     )
 
 
@@ -33,8 +35,9 @@ RECORDINGS = (
         per_vcpu(f'sum by ({VM}) (rate(kvm_vm_exits_total{{class!="hlt"}}[5m]))'),
     ),
     Recording(
-        "vm:kvm_vm_exits_per_vcpu:avg6h",
-        "avg_over_time(vm:kvm_vm_exits_per_vcpu:rate5m[6h] offset 15m)",
+        # The median: what lasts for less than half of the day does not become what is usual.
+        "vm:kvm_vm_exits_per_vcpu:median1d",
+        "quantile_over_time(0.5, vm:kvm_vm_exits_per_vcpu:rate5m[1d:5m] offset 15m)",
     ),
     Recording(
         "vm:kvm_vm_userspace_exits_per_vcpu:rate5m",
@@ -105,6 +108,13 @@ RECORDINGS = (
     Recording(
         "instance:kvm_guest_clocksource_changes:increase15m",
         changes("kvm_guest_clocksource_changes_total", "job, instance, from, to"),
+    ),
+    Recording(
+        # Remembers itself for as long as the target is down; Prometheus may be away for six hours.
+        "instance:kvmexporter_build_info:known",
+        "max by (job, instance) (kvmexporter_build_info) "
+        "or last_over_time(instance:kvmexporter_build_info:known[6h]) "
+        "and on (job, instance) (up == 0)",
     ),
     Recording(
         "vm:kvm_vm_series:budget_ratio",

@@ -14,6 +14,12 @@ from dashboards.generate.recording import RECORDINGS
 _HEAD = "# SPDX-License-Identifier: Apache-2.0\n# Made by `make dashboards`; do not edit.\n"
 _INTERVAL = "30s"
 
+# Dashboards' variables that an alert may have as a label.
+_CHOSEN = "".join(
+    f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}"
+    for name in ("job", "instance", "vm")
+)
+
 PanelId = Callable[[str, str], int]
 """Dashboard's uid, panel's title → panel's id; KeyError if there is none."""
 
@@ -59,7 +65,7 @@ def annotations(alert: Alert, panel_id: PanelId) -> dict[str, str]:
         "summary": alert.summary,
         "description": alert.meaning,
         "runbook_url": alert.runbook,
-        "dashboard": f"/d/{board}?viewPanel=panel-{panel_id(board, title)}",
+        "dashboard": f"/d/{board}?viewPanel=panel-{panel_id(board, title)}{_CHOSEN}",
     }
 
 

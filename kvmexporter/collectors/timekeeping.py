@@ -86,7 +86,8 @@ OFFSET = Metric(
     "kvm_host_clock_offset_seconds",
     Kind.GAUGE,
     "What the kernel still has to work off to reach the reference clock; positive: the "
-    "host's clock is behind.",
+    "host's clock is behind. Always 0 under chronyd and ntpd-rs, which slew the clock "
+    "themselves: look at the error bounds there.",
     (),
     "adjtimex(2)",
 )

@@ -77,7 +77,7 @@ MASTER_CLOCK_INFO = Metric(
     "kvm_vm_master_clock_info",
     Kind.INFO,
     "What the host's own clock was read from when KVM decided on the VM's master clock; "
-    "anything but tsc forbids one.",
+    "anything but tsc and hvclock forbids one.",
     ("vm", "host_clock"),
     "kvm:kvm_update_master_clock, kvm:kvm_track_tsc",
 )

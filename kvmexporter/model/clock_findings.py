@@ -23,9 +23,12 @@ OFFSET_CRITICAL_NS = NS_PER_SECOND
 # A smaller step is a daemon's correction at its start.
 STEP_WARNING_NS = 1_000_000
 
+# What KVM bases a master clock on (gtod_is_based_on_tsc, arch/x86/kvm/x86.c); the second is the
+# TSC as Hyper-V passes it to its guests.
+_MASTER_CLOCKSOURCES = ("tsc", "hyperv_clocksource_tsc_page")
 # Their readings cost tens of nanoseconds; the last is arm64's.
-_GUEST_CLOCKSOURCES = ("kvm-clock", "tsc", "arch_sys_counter")
-_PARAVIRTUAL = ("kvm-clock", "hyperv_clocksource_tsc_page", "xen", "vmware_stolen_time")
+_GUEST_CLOCKSOURCES = ("kvm-clock", *_MASTER_CLOCKSOURCES, "arch_sys_counter")
+_PARAVIRTUAL = ("kvm-clock", "xen", "vmware_stolen_time")
 
 _INVARIANT_TSC = (
     "-cpu host,migratable=off, or -cpu MODEL,+invtsc",
@@ -210,7 +213,7 @@ RULES = (
 def host_clocksource(
     clocksources: Clocksources, history: ClocksourceHistory, features: Mapping[str, bool]
 ) -> Iterable[Finding]:
-    """A host whose clocksource is not the TSC, or did not stay what it was.
+    """A host whose clocksource is not of the TSC, or did not stay what it was.
 
     Args:
         clocksources: the current and the available ones.
@@ -218,7 +221,7 @@ def host_clocksource(
         features: the TSC's; empty where there is none.
     """
     current = clocksources.current
-    if features and current != "tsc":
+    if features and current not in _MASTER_CLOCKSOURCES:
         yield HOST_CLOCKSOURCE_NOT_TSC.finding(
             "clocksource",
             f"the host's clocksource is {current}{_unstable(history)}",

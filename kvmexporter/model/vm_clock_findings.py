@@ -17,6 +17,8 @@ from kvmexporter.units import ns_to_seconds
 
 # Less than what a scheduler or a database could notice.
 _SPREAD_SECONDS = 1e-6
+# The second is Hyper-V's page of it, of a host that is its guest; "": nothing has told.
+_OF_TSC = ("tsc", "hvclock", "")
 
 _HOST_TO_TSC = Remedy(
     Place.HOST,
@@ -118,7 +120,7 @@ def master_clock(vm: str, clock: MasterClock) -> Iterable[Finding]:
         "kvm-clock",
         f"KVM keeps no master clock for this VM{read_from}",
         vm=vm,
-        remedies=(_SAME_TSC if clock.host_clock in ("tsc", "") else _HOST_TO_TSC,),
+        remedies=(_SAME_TSC if clock.host_clock in _OF_TSC else _HOST_TO_TSC,),
     )
 
 

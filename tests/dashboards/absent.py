@@ -27,6 +27,7 @@ SILENT: Final[Mapping[str, str]] = {
     "KvmExporterCollectorFailed": _EXPORTER_FINE,
     "KvmExporterProbeNotAttached": _EXPORTER_FINE,
     "KvmExporterEventsDropped": _EXPORTER_FINE,
+    "KvmExporterEventsMissed": _EXPORTER_FINE,
     "KvmExporterMapNearlyFull": _EXPORTER_FINE,
     "KvmExporterVmFactsStale": "VMMs answer, if slowly",
     "KvmExporterSlow": "a scrape takes a second at most, even there",

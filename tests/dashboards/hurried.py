@@ -27,7 +27,7 @@ from dashboards.generate.alerts import ALERTS
 SHIPPED: Final = Path(__file__).parents[2] / "dashboards"
 
 _WINDOW = re.compile(r"(?<=[\[ :])(\d+)([smhd])(?=[\]: )]|$)")
-_AGES = re.compile(r"((?:process_start_time_seconds|kvm_vm_balloon_short_seconds)\)* > )(\d+)")
+_AGES = re.compile(r"(kvm_vm_balloon_short_seconds\)* > )(\d+)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # A scrape must not take longer than until the next.
 _LEAST_SECONDS: Final = 5

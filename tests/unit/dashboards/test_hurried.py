@@ -23,8 +23,8 @@ BOUND = re.compile(r"(?<=\) [<>] )[\d.e+-]+")
         ("a:x:rate5m > 5", "a:x:rate5m > 5"),
         ("5m", "10s"),
         (
-            "(time() - process_start_time_seconds > 900)",
-            "(time() - process_start_time_seconds > 30)",
+            "unless on (job) resets(x_total[15m]) > 0",
+            "unless on (job) resets(x_total[30s]) > 0",
         ),
         (
             "(max by (vm) (kvm_vm_balloon_short_seconds)) > 600",

@@ -38,6 +38,7 @@ def told(findings: Iterable[Finding]) -> list[tuple[str, str]]:
         ("hpet", ("tsc", "hpet"), INVARIANT, [("host-clocksource-not-tsc", "critical")]),
         ("acpi_pm", ("acpi_pm",), INVARIANT, [("host-clocksource-not-tsc", "critical")]),
         ("kvm-clock", ("kvm-clock", "tsc"), INVARIANT, [("host-clocksource-not-tsc", "warning")]),
+        ("hyperv_clocksource_tsc_page", ("hyperv_clocksource_tsc_page",), INVARIANT, []),
         ("arch_sys_counter", ("arch_sys_counter",), {}, []),
     ],
 )
@@ -47,7 +48,7 @@ def test_host_clocksource(
     features: Mapping[str, bool],
     expected: list[tuple[str, str]],
 ) -> None:
-    """The TSC wherever there is one."""
+    """The TSC wherever there is one, or what Hyper-V makes of it."""
     clocksources = Clocksources(current, available)
     assert told(clock_findings.host_clocksource(clocksources, CALM, features)) == expected
 
@@ -132,6 +133,7 @@ def test_stepped(steps: Steps, expected: list[tuple[str, str]]) -> None:
         ("tsc", {"kvmclock": True}, []),
         ("tsc", {}, []),
         ("arch_sys_counter", {}, []),
+        ("hyperv_clocksource_tsc_page", {}, []),
         ("tsc", {"kvmclock": False}, [("guest-kvmclock-hidden", "info")]),
         ("hpet", {}, [("guest-clocksource", "critical")]),
         (
