@@ -90,7 +90,8 @@ _OVERVIEW = (
                 "increase(kvmexporter_bpf_dropped_events_total{@host}[15m])", "{{instance}} {{map}}"
             ),
             Query(
-                "sum by (job, instance) (increase(kvmexporter_bpf_missed_events_total{@host}[15m]))",
+                "sum by (job, instance) "
+                "(increase(kvmexporter_bpf_missed_events_total{@host}[15m]))",
                 "{{instance}} kept from probes",
             ),
         ),
