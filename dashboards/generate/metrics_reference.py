@@ -63,6 +63,8 @@ def series(metric: Metric) -> str:
         times = f"{times} per {', '.join(labels)}"
     if metric.rare:
         times = f"{times}, from {RARE_BELOW:,} on (all with `--collector.{metric.rare}`)"
+    if metric.more:
+        times = f"{times} (more with `--collector.{metric.more}`)"
     if metric.usual:
         usual = ", ".join(sorted(metric.usual))
         return f"{times}: {usual}; others with `--collector.{metric.extra}`"

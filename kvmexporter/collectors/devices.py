@@ -16,7 +16,7 @@ from kvmexporter.model.posture import Device
 from kvmexporter.model.vm_devices import VmDevices
 from kvmexporter.needs import LIBVIRT, PID_NAMESPACE, QMP
 
-_VIRTIO = "devices.virtio"
+_VIRTIO, _LEGACY = "devices.virtio", "devices.legacy"
 
 INFO = Metric(
     "kvm_vm_device_info",
@@ -25,10 +25,12 @@ INFO = Metric(
     "virtio: queues that the VMM serves; vhost: queues that the kernel or a process of their own "
     "serves; passthrough: hardware. bus, back end (qemu, iothread, vhost, vhost-user, vfio), "
     "queues, ioeventfd and msix (on, off) are empty where they are not known or do not apply. "
-    "Left out: platform devices and PCI bridges.",
+    "Left out: platform devices and PCI bridges, and unless they are asked for what sits on the "
+    "board of every PC: keyboard controller, serial ports, floppy, RTC, HPET.",
     ("vm", "device", "driver", "path", "bus", "backend", "queues", "ioeventfd", "msix"),
     "QMP info mtree, info qtree, query-pci, x-query-virtio-status; else libvirt's domain XML "
     "and the command line",
+    more=_LEGACY,
 )
 FEATURE = Metric(
     "kvm_vm_virtio_feature",
@@ -47,6 +49,12 @@ QUEUE_SIZE = Metric(
     "QMP x-query-virtio-queue-status",
     extra=_VIRTIO,
 )
+
+# On the board of every PC that QEMU makes; no disk, no NIC, nothing that data passes in quantity.
+LEGACY_DRIVERS = frozenset(
+    {"i8042", "isa-serial", "isa-parallel", "isa-fdc", "mc146818rtc", "hpet", "isa-pcspk", "port92",
+     "vmport", "vmmouse"}
+)  # fmt: skip
 
 # virtio 1.3, sections 6 and 5.x.3, as QEMU spells them (hw/virtio/virtio-qmp.c, 10.0). Every
 # device: modern, notifications suppressed, the packed ring, translated by a vIOMMU.
@@ -85,6 +93,7 @@ class DevicesCollector(Collector[list[DevicesSample]]):
     extras: ClassVar[Mapping[str, str]] = {
         "virtio": "Also serve the features and the sizes of the queues that guests' virtio drivers "
         "have accepted: some fifty series a VM that do not move.",
+        "legacy": "Also list what sits on the board of every PC.",
     }
     needs = (PID_NAMESPACE,)
     wants = (QMP, LIBVIRT)
@@ -96,10 +105,16 @@ class DevicesCollector(Collector[list[DevicesSample]]):
     def families(self, sample: list[DevicesSample]) -> Iterable[Family]:
         """One series a device, a feature that is on, a queue in use."""
         info, feature, queue_size = (Family(metric) for metric in self.metrics)
+        legacy = _LEGACY in self.sources.extras
         for one in sample:
             built = one.devices.built()
             info.group(
-                (one.vm,), {(*t, *_how(built.get(t.device))): 1 for t in one.devices.targets}
+                (one.vm,),
+                {
+                    (*target, *_how(built.get(target.device))): 1
+                    for target in one.devices.targets
+                    if legacy or target.driver not in LEGACY_DRIVERS
+                },
             )
             # Half a hundred a VM, for nothing where nobody asks.
             all_virtio = one.devices.virtio if _VIRTIO in self.sources.extras else {}

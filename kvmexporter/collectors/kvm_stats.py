@@ -24,16 +24,15 @@ from kvmexporter.units import ns_to_seconds
 # Linux 6.12. All only grow.
 _USUAL = frozenset(
     {
-        "exits", "pf_taken", "pf_fixed", "pf_emulate", "pf_spurious", "pf_fast",
-        "pf_mmio_spte_created", "pf_guest", "tlb_flush", "halt_attempted_poll",
-        "halt_successful_poll", "halt_wakeup", "nested_run", "insn_emulation",
-        "insn_emulation_fail", "directed_yield_attempted", "directed_yield_successful",
-        "preemption_reported",
+        "exits", "pf_taken", "pf_fixed", "tlb_flush", "halt_attempted_poll",
+        "halt_successful_poll", "nested_run", "insn_emulation", "insn_emulation_fail",
     }
 )  # fmt: skip
 _NAMES = _USUAL | {
     "io_exits", "mmio_exits", "halt_exits", "irq_exits", "signal_exits", "request_irq_exits",
-    "remote_tlb_flush", "remote_tlb_flush_requests", "preemption_other",
+    "remote_tlb_flush", "remote_tlb_flush_requests", "preemption_other", "preemption_reported",
+    "pf_emulate", "pf_spurious", "pf_fast", "pf_mmio_spte_created", "pf_guest", "halt_wakeup",
+    "directed_yield_attempted", "directed_yield_successful",
 }  # fmt: skip
 _FAILED_POLLS = "halt_poll_fail_ns"
 _READ = _NAMES | {_FAILED_POLLS}

@@ -54,6 +54,7 @@ class Metric:
         usual: values of its last label that are served without `extra`.
         buckets: what has to be asked for to have a histogram's buckets served, too.
         rare: what has to be asked for to have series served that count less than `rare_below`.
+        more: what has to be asked for to have series made that its collector leaves out otherwise.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Metric:
     usual: frozenset[str] = frozenset()
     buckets: str = ""
     rare: str = ""
+    more: str = ""
 
     def __post_init__(self) -> None:
         suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind)

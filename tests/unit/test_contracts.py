@@ -213,7 +213,7 @@ def test_a_collector_s_extras_are_what_its_metrics_take(kind: type[Collector[Any
     taken = {
         name
         for metric in kind.metrics
-        for name in (metric.extra, metric.buckets, metric.rare)
+        for name in (metric.extra, metric.buckets, metric.rare, metric.more)
         if name
     }
     assert taken == {f"{kind.name}.{extra}" for extra in kind.extras}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvmexporter.addressing import VmAddressing
-from kvmexporter.collectors.devices import DevicesCollector
+from kvmexporter.collectors.devices import LEGACY_DRIVERS, DevicesCollector
 from kvmexporter.model.devices import Kicks, Virtio, Window
 from kvmexporter.model.io import IoTarget
 from kvmexporter.model.libvirt_domain import parse_status
@@ -66,6 +66,24 @@ def test_features_take_a_flag(host: Host) -> None:
     families = collector.families(collector.sample(cycle))
     told = {family.metric.name for family in families if family.samples}
     assert told == {"kvm_vm_device_info"}
+
+
+def test_what_every_pc_has_takes_a_flag(host: Host) -> None:
+    """Disks' controllers and what a VM was given are told without."""
+    host.tree.process(10, [QEMU, "-name", "web"])
+    cycle = host.cycle()
+    facts = facts_of("10.0", "pc")
+    cycle.addressing = {vm.id: VmAddressing((), (), facts, None, "") for vm in cycle.vms}
+    told = {}
+    for extras in ((), ("devices.legacy",)):
+        host.extras = frozenset(extras)
+        collector = DevicesCollector(host.sources())
+        info, *_ = collector.families(collector.sample(cycle))
+        told[extras] = {(sample.labels[1], sample.labels[2]) for sample in info.samples}
+    more = told["devices.legacy",] - told[()]
+    assert {"i8042", "mc146818rtc", "isa-serial"} <= {driver for _, driver in more}
+    assert {driver for _, driver in more} <= LEGACY_DRIVERS
+    assert "piix3-ide" in {driver for _, driver in told[()]}
 
 
 def test_a_vm_that_has_not_answered(host: Host) -> None:
@@ -180,6 +198,7 @@ def test_a_domain_that_nobody_may_ask(host: Host) -> None:
     host.tree.process(10, [QEMU, "-name", "rich"])
     cycle = host.cycle()
     cycle.vms = tuple(replace(vm, libvirt=domain) for vm in cycle.vms)
+    host.extras = frozenset({"devices.legacy"})
     collector = DevicesCollector(host.sources())
     info, *rest = collector.families(collector.sample(cycle))
     assert {sample.labels[1:4] for sample in info.samples} == {
