@@ -79,7 +79,9 @@ def bounded_name(name: str) -> str:
     Tenants choose names. What cannot be printed becomes U+FFFD. Names that are equal are one
     object: hundreds of VMs have the same devices.
     """
-    printable = "".join(c if c.isprintable() else "\ufffd" for c in name[: MAX_NAME_LENGTH + 1])
+    printable = name[: MAX_NAME_LENGTH + 1]
+    if not printable.isprintable():
+        printable = "".join(c if c.isprintable() else "\ufffd" for c in printable)
     if len(printable) > MAX_NAME_LENGTH:
         printable = printable[: MAX_NAME_LENGTH - 1] + "…"
     return sys.intern(printable)
