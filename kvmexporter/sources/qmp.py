@@ -7,13 +7,14 @@ expected is an error. What is asked is the business of `qemu.py` and the modules
 """
 
 import asyncio
+import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - a class, named like one
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
@@ -28,6 +29,10 @@ from kvmexporter.sources.socketpaths import LibvirtsOwn, SocketPaths
 ANSWER_SECONDS = 5.0
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 MAX_EVENTS = 10_000
+_TURN_BYTES = 16 * 1024
+# QEMU stops reading when it has queued one more (QMP_REQ_QUEUE_LEN_MAX, include/monitor/monitor.h);
+# one before 4.2 may never go on if its client leaves then.
+MAX_UNDER_WAY = 7
 
 T = TypeVar("T")
 
@@ -57,7 +62,7 @@ class Refused(QmpError):  # noqa: N818 - an answer, not a mistake
 
 
 class Monitor(Protocol):
-    """Whoever takes QMP commands for a VM."""
+    """Whoever takes QMP commands for a VM; several may be under way, see `Together`."""
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """Run a command and return what it returns, of a shape that nobody has checked.
@@ -67,22 +72,106 @@ class Monitor(Protocol):
         """
 
 
-class _Conversation:
-    """A monitor behind a socket."""
+class Together:
+    """Questions that do not depend on one another, asked without waiting for each answer.
 
-    def __init__(self, client: QMPClient) -> None:
+        async with Together() as asked:
+            version, blocks = asked.by(_version(monitor)), asked.by(_blocks(monitor))
+        version.result()
+
+    Leaving waits for all of them, and raises `Refused` if one did. What else is raised gives up
+    those that are still under way: it ends a conversation.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            await self._give_up()
+            return
+        refused = None
+        for task in self._tasks:
+            try:
+                await task
+            except Refused as err:
+                refused = refused or err
+            except BaseException:
+                await self._give_up()
+                raise
+        if refused:
+            raise refused
+
+    async def _give_up(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def by(self, question: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin to ask one."""
+        task = asyncio.ensure_future(question)
+        self._tasks.append(task)
+        return task
+
+
+async def all_of(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each of these questions brought, asked `Together`."""
+    async with Together() as asked:
+        tasks = [asked.by(question) for question in questions]
+    return [task.result() for task in tasks]
+
+
+class _Conversation:
+    """A monitor behind a socket.
+
+    Args:
+        client: connected to it.
+        patience: ends the conversation; put off from one answer to the next.
+    """
+
+    def __init__(self, client: QMPClient, patience: asyncio.Timeout) -> None:
         self._client = client
+        self._patience = patience
+        self._deadline = patience.when() or math.inf
+        # Commands go out in rounds, so that many of them are one piece.
+        self._sent = 0
+        self._awaited = 0
+        self._round_is_over = asyncio.Event()
 
     async def execute(self, command: str, arguments: Mapping[str, object] | None = None) -> object:
         """Run a command, as `Monitor` says."""
+        # Not written out before it has its number.
+        message = Message({"execute": command}, eager=False)
+        if arguments:
+            message["arguments"] = dict(arguments)
+        while self._sent == MAX_UNDER_WAY:
+            await self._round_is_over.wait()
+        self._sent += 1
+        self._awaited += 1
+        if self._awaited == 1:
+            self._wait_for_answer()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                reply: object = await self._client.execute(
-                    command, dict(arguments) if arguments else None
-                )
+            reply = await self._client.execute_msg(message)
         except ExecuteError as err:
             raise Refused(bounded_name(str(err))) from err
+        finally:
+            self._awaited -= 1
+            self._wait_for_answer()
+            if not self._awaited:
+                self._sent = 0
+                self._round_is_over.set()
+                self._round_is_over.clear()
         return reply
+
+    def _wait_for_answer(self) -> None:
+        """The next answer, if there is one to come, has its time from now on."""
+        if self._patience.expired():
+            return
+        overdue = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        self._patience.reschedule(min(self._deadline, overdue) if self._awaited else self._deadline)
 
 
 class QmpSockets:
@@ -124,10 +213,10 @@ class QmpSockets:
                 socket, begun + min(deadline_seconds, ANSWER_SECONDS)
             ) as address:
                 try:
-                    async with asyncio.timeout_at(deadline):
+                    async with asyncio.timeout_at(deadline) as patience:
                         async with asyncio.timeout(ANSWER_SECONDS):
                             await client.connect(address)
-                        return await questions(_Conversation(client))
+                        return await questions(_Conversation(client, patience))
                 finally:
                     await _leave(client)
         except TimeoutError as err:
@@ -209,16 +298,36 @@ class _Client(QMPClient):
     def __init__(self) -> None:
         super().__init__("kvmexporter", MAX_REPLY_BYTES)
         self._unasked = 0
+        self._unsent = b""
+        self._read_bytes = 0
 
     def hang_up(self) -> None:
         """Close the connection if it still is open, whatever is under way."""
         if self._writer is not None:
             self._writer.transport.abort()
 
+    def _cb_outbound(self, msg: Message) -> Message:
+        # The client would write each message out for its log, kept or not.
+        return msg
+
+    def _do_send(self, msg: Message) -> None:
+        # What is sent at one moment is sent in one piece.
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send_all)
+        self._unsent += bytes(msg)
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        if self._writer is not None:
+            self._writer.write(unsent)
+
     async def _do_recv(self) -> Message:
         # The client reads on as long as there is something to be read; others want their turn.
-        await asyncio.sleep(0)
+        if self._read_bytes >= _TURN_BYTES:
+            self._read_bytes = 0
+            await asyncio.sleep(0)
         line = await self._readline()
+        self._read_bytes += len(line)
         try:
             message = _Reply(line, eager=True)
         except (QMPError, ValueError, RecursionError) as err:

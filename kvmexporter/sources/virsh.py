@@ -90,6 +90,7 @@ class _Virsh:
         self._process = process
         self._uuid = uuid
         self._numbers = itertools.count(1)
+        self._turn = asyncio.Lock()  # it takes one command at a time
         if not process.stdin or not process.stdout or not process.stderr:
             raise QmpError("virsh without its streams")
         self._stdin, self._stdout = process.stdin, process.stdout
@@ -103,11 +104,11 @@ class _Virsh:
         # Between single quotes, where nothing but another one means anything to virsh.
         text = json.dumps(request).replace("'", r"\u0027")
         mark = f"kvmexporter-{next(self._numbers)}."
-        self._stdin.write(
-            f"qemu-monitor-command --domain {self._uuid} --cmd '{text}'\n"
-            f"echo --str {mark}\n".encode()
-        )
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with self._turn, asyncio.timeout(ANSWER_SECONDS):
+            self._stdin.write(
+                f"qemu-monitor-command --domain {self._uuid} --cmd '{text}'\n"
+                f"echo --str {mark}\n".encode()
+            )
             await self._stdin.drain()
             line = await self._reply(mark)
         if line is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmexporter.sources.qmp import DomainMonitor, Monitor, QmpError, Refused
+from kvmexporter.sources.qmp import DomainMonitor, Monitor, QmpError, Refused, all_of
 from kvmexporter.sources.virsh import ask
 
 UUID = "d84d79d1-f11e-4847-aca7-6b8ad874122a"
@@ -71,6 +71,17 @@ def test_a_conversation(virsh: Path) -> None:
     assert asked(program) == [
         name, {"execute": "human-monitor-command", "arguments": arguments}, name
     ]  # fmt: skip
+
+
+def test_questions_that_do_not_wait(virsh: Path) -> None:
+    """It takes one after the other, and each gets its own answer."""
+    program = answering(virsh, 'return json.dumps({"return": request["execute"]})')
+    names = [f"query-{number}" for number in range(11)]
+
+    async def questions(monitor: Monitor) -> list[object]:
+        return await all_of(monitor.execute(name) for name in names)
+
+    assert asyncio.run(ask(DomainMonitor(UUID), 20.0, questions, program)) == names
 
 
 def test_refused(virsh: Path) -> None:
