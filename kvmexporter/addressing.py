@@ -46,7 +46,7 @@ _UNKNOWN_SECONDS = 5.0
 _LOOKS_AT_ONCE = 128  # a tick
 _SECONDS_EACH = 0.001  # between two times that all VMs are gone through
 
-Visit = Callable[[Door, float], Awaitable[QemuFacts]]
+Visit = Callable[[Door, float, QemuFacts | None], Awaitable[QemuFacts]]
 Glance = Callable[[Door, float, QemuFacts], Awaitable[QemuFacts]]
 
 
@@ -78,7 +78,7 @@ class Addressing:
         inventory: which VMs there are.
         tables: the region tables in BPF, None without BPF.
         procfs: where a VM's own file system is seen (`PID/root`).
-        visit: how a VMM is asked.
+        visit: how a VMM is asked, given what it said last.
         glance: how it is asked again for what moves.
         glance_seconds: how often, while nothing does; None: as often as costs next to nothing.
         monotonic: the clock, in seconds.
@@ -288,7 +288,8 @@ class Addressing:
             if self._can_be_asked(state.vm):
                 begun = self._monotonic()
                 try:
-                    facts = await self._visit(await self._door(state.vm), _DEADLINE_SECONDS)
+                    door = await self._door(state.vm)
+                    facts = await self._visit(door, _DEADLINE_SECONDS, state.facts)
                     state.slow = self._monotonic() - begun > _SLOW_SECONDS
                 except Unsettled:  # a guest that boots; it will come to rest
                     state.boots(self._monotonic())

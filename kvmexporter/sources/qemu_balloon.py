@@ -15,7 +15,7 @@ from dataclasses import replace
 from kvmexporter.model import balloon as model
 from kvmexporter.model.balloon import Balloon, BalloonDevice
 from kvmexporter.model.devices import Virtio, pci_devices
-from kvmexporter.sources.qmp import Monitor, Refused, as_list, as_mapping, as_text
+from kvmexporter.sources.qmp import Monitor, Refused, Together, all_of, as_list, as_mapping, as_text
 
 _POLLING = "guest-stats-polling-interval"
 _MAX_POLLING_SECONDS = 1 << 31
@@ -26,6 +26,7 @@ async def balloon(
     device: BalloonDevice | None,
     virtio: Sequence[Virtio],
     set_polling_seconds: int = 0,
+    known: Balloon | None = None,
 ) -> Balloon | None:
     """Ask for everything that is to be known of the balloon.
 
@@ -35,19 +36,14 @@ async def balloon(
         virtio: the virtio devices, of QEMUs that tell them.
         set_polling_seconds: have the guest asked for its statistics this often if nobody asks;
             0: leave that alone.
+        known: the same device as it was found before; what it offers is its for good.
 
     Returns:
         None if the VM has none.
     """
     if device is None:
         return None
-    offered = {}
-    for feature in model.FEATURES:
-        try:
-            value = await _property(monitor, device, feature)
-        except Refused:  # this QEMU does not know it
-            continue
-        offered[feature] = value is True
+    offered = known.offered if known else await _offered(monitor, device)
     driven = next((bool(one.features) for one in virtio if one.path == device.path), None)
     if driven is False and not any(one.features for one in virtio):
         driven = None  # a QEMU that tells nobody's
@@ -60,6 +56,19 @@ async def balloon(
     return await moving(monitor, found)
 
 
+async def _offered(monitor: Monitor, device: BalloonDevice) -> dict[str, bool]:
+    async def feature(name: str) -> bool | None:
+        try:
+            return await _property(monitor, device, name) is True
+        except Refused:  # this QEMU does not know it
+            return None
+
+    values = await all_of(map(feature, model.FEATURES))
+    return {
+        name: value for name, value in zip(model.FEATURES, values, strict=True) if value is not None
+    }
+
+
 async def moving(monitor: Monitor, known: Balloon) -> Balloon | None:
     """Ask again for what moves: size, target, statistics.
 
@@ -68,17 +77,23 @@ async def moving(monitor: Monitor, known: Balloon) -> Balloon | None:
     """
     device = known.device
     try:
-        before = await _actual(monitor)
-        numbers, given_at = model.stats(as_mapping(await _property(monitor, device, "guest-stats")))
-        polling = await _polling(monitor, device)
+        async with Together() as asked:
+            size = asked.by(_actual(monitor))
+            given = asked.by(_stats(monitor, device))
+            interval = asked.by(_polling(monitor, device))
+            mapped = asked.by(_is_in_place(monitor, device))
     except Refused:  # unplugged
         return None
-    target, actual = None, before
-    if device.config_address is not None and await _is_in_place(monitor, device):
-        words = await _config(monitor, device.config_address, known.max_bytes)
-        actual = await _actual(monitor)
-        low, high = sorted((before, actual))
-        if words and low <= words[1] <= high and await _is_in_place(monitor, device):
+    numbers, given_at = given.result()
+    target, actual = None, size.result()
+    if device.config_address is not None and mapped.result():
+        async with Together() as asked:
+            config = asked.by(_config(monitor, device.config_address, known.max_bytes))
+            size_then = asked.by(_actual(monitor))
+            stayed = asked.by(_is_in_place(monitor, device))
+        low, high = sorted((actual, size_then.result()))
+        words, actual = config.result(), size_then.result()
+        if words and low <= words[1] <= high and stayed.result():
             target, actual = words
     return replace(
         known,
@@ -86,12 +101,16 @@ async def moving(monitor: Monitor, known: Balloon) -> Balloon | None:
         target_bytes=target,
         stats=numbers,
         stats_at=given_at,
-        polling_seconds=polling,
+        polling_seconds=interval.result(),
     )
 
 
 async def _property(monitor: Monitor, device: BalloonDevice, name: str) -> object:
     return await monitor.execute("qom-get", {"path": device.path, "property": name})
+
+
+async def _stats(monitor: Monitor, device: BalloonDevice) -> tuple[dict[str, int], int]:
+    return model.stats(as_mapping(await _property(monitor, device, "guest-stats")))
 
 
 async def _polling(monitor: Monitor, device: BalloonDevice) -> int:

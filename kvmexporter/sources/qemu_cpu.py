@@ -6,34 +6,65 @@ Commands: `query-cpus-fast`, `qom-get` of properties of vCPU 0 (all vCPUs are al
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kvmexporter.model.vm_clocks import CPU_FEATURES, HYPERV_FEATURES, Rtc, rtc
-from kvmexporter.sources.qmp import Monitor, Refused, as_list, as_mapping, as_text
+from kvmexporter.sources.qmp import Monitor, Refused, all_of, as_list, as_mapping, as_text
 
 
-async def cpu_features(monitor: Monitor) -> dict[str, bool]:
-    """Feature → whether vCPU 0 has it, by QEMU's names; those that it does not know left out.
+@dataclass(frozen=True, slots=True)
+class Vcpu:
+    """One vCPU.
 
-    Hyper-V's are left out where the guest does not have them, too: most guests are no Windows.
+    Attributes:
+        index: its number.
+        path: its QOM path.
+        thread: the thread that runs it, as its QEMU numbers threads.
     """
+
+    index: int
+    path: str
+    thread: int
+
+
+async def vcpus(monitor: Monitor) -> tuple[Vcpu, ...]:
+    """The vCPUs, in the VMM's order; none of one that does not know the command."""
     try:
         cpus = as_list(await monitor.execute("query-cpus-fast"))
     except Refused:
-        return {}
+        return ()
+    return tuple(
+        Vcpu(int(cpu["cpu-index"]), as_text(cpu["qom-path"]), int(cpu.get("thread-id", 0)))
+        for cpu in map(as_mapping, cpus)
+    )
+
+
+async def cpu_features(monitor: Monitor, cpus: Sequence[Vcpu]) -> dict[str, bool]:
+    """Feature → whether vCPU 0 has it, by QEMU's names; those that it does not know left out.
+
+    Hyper-V's are left out where the guest does not have them, too: most guests are no Windows.
+
+    Args:
+        monitor: of the QEMU.
+        cpus: of `vcpus`.
+    """
     if not cpus:
         return {}
-    first = min((as_mapping(cpu) for cpu in cpus), key=lambda cpu: int(cpu["cpu-index"]))
-    path = as_text(first["qom-path"])
-    features = {}
-    for name in CPU_FEATURES + HYPERV_FEATURES:
+    path = min(cpus, key=lambda cpu: cpu.index).path
+
+    async def feature(name: str) -> object:
         try:
-            value = await monitor.execute("qom-get", {"path": path, "property": name})
+            return await monitor.execute("qom-get", {"path": path, "property": name})
         except Refused:  # another architecture, or another QEMU
-            continue
-        if isinstance(value, bool) and (value or name not in HYPERV_FEATURES):
-            features[name] = value
-    return features
+            return None
+
+    names = CPU_FEATURES + HYPERV_FEATURES
+    return {
+        name: value
+        for name, value in zip(names, await all_of(map(feature, names)), strict=True)
+        if isinstance(value, bool) and (value or name not in HYPERV_FEATURES)
+    }
 
 
 async def real_time_clock(

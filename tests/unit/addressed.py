@@ -47,11 +47,13 @@ class Visits:
         self.begun: dict[str, int] = {}
         self._how = how or Visitor().visit
 
-    async def __call__(self, socket: Door, deadline_seconds: float) -> QemuFacts:
+    async def __call__(
+        self, socket: Door, deadline_seconds: float, known: QemuFacts | None
+    ) -> QemuFacts:
         assert isinstance(socket, Path)
         pid = socket.parts[-3]
         self.begun[pid] = self.begun.get(pid, 0) + 1
-        return await self._how(socket, min(deadline_seconds, DEADLINE_SECONDS))
+        return await self._how(socket, min(deadline_seconds, DEADLINE_SECONDS), known)
 
 
 class Vms:
@@ -137,7 +139,9 @@ class Held:
         self.let_go = threading.Event()
         self.ended = threading.Event()
 
-    async def __call__(self, _socket: Door, _deadline_seconds: float) -> QemuFacts:
+    async def __call__(
+        self, _socket: Door, _deadline_seconds: float, _known: QemuFacts | None
+    ) -> QemuFacts:
         self.begun.set()
         while not self.let_go.is_set():
             await asyncio.sleep(0.005)

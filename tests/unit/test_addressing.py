@@ -129,7 +129,7 @@ def test_a_hostile_vm_among_others(vms: Vms, answer: Answer) -> None:
     assert slowest < 1.0
 
 
-async def _fail(_socket: Door, _deadline_seconds: float) -> QemuFacts:
+async def _fail(_socket: Door, _deadline_seconds: float, _known: QemuFacts | None) -> QemuFacts:
     raise QmpError("it says nothing")
 
 
@@ -167,11 +167,11 @@ def test_a_bug_of_ours_costs_one_vm(vms: Vms, caplog: pytest.LogCaptureFixture) 
     """It is logged, told of, and not tried again and again."""
     visitor = Visitor()
 
-    async def odd(socket: Door, deadline_seconds: float) -> QemuFacts:
+    async def odd(socket: Door, deadline_seconds: float, known: QemuFacts | None) -> QemuFacts:
         assert isinstance(socket, Path)
         if socket.parts[-3] == "10":
             raise RuntimeError("a bug")
-        return await visitor.visit(socket, deadline_seconds)
+        return await visitor.visit(socket, deadline_seconds, known)
 
     vms.add(10)
     vms.add(11)
@@ -191,7 +191,9 @@ def test_a_vm_that_answers_at_last(vms: Vms) -> None:
     vms.process(10, "-qmp", "unix:/qmp.sock")
     answers = threading.Event()
 
-    async def at_last(_socket: Door, _deadline_seconds: float) -> QemuFacts:
+    async def at_last(
+        _socket: Door, _deadline_seconds: float, _known: QemuFacts | None
+    ) -> QemuFacts:
         if not answers.is_set():
             raise QmpError("it is busy")
         return QemuFacts("10.0.0", PC.windows(), ())
@@ -228,7 +230,9 @@ def test_a_guest_that_boots(vms: Vms) -> None:
     boots = threading.Event()
     boots.set()
 
-    async def unsettled(_socket: Door, _deadline_seconds: float) -> QemuFacts:
+    async def unsettled(
+        _socket: Door, _deadline_seconds: float, _known: QemuFacts | None
+    ) -> QemuFacts:
         if boots.is_set():
             raise Unsettled("it moves")
         return QemuFacts("10.0.0", PC.windows(), ())

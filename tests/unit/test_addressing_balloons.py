@@ -25,6 +25,7 @@ class Guest:
         target: as well.
         visits: how often it was asked for everything.
         glances: how often for its balloon alone.
+        known: what the last visit was given.
         refuses: whether it does not answer.
     """
 
@@ -34,6 +35,7 @@ class Guest:
         self.target = 256
         self.visits = 0
         self.glances = 0
+        self.known: QemuFacts | None = None
         self.refuses = False
         self._talking = 0
 
@@ -52,9 +54,12 @@ class Guest:
             raise QmpError("no answer")
         return self._facts()
 
-    async def visit(self, _socket: Door, _deadline_seconds: float) -> QemuFacts:
+    async def visit(
+        self, _socket: Door, _deadline_seconds: float, known: QemuFacts | None
+    ) -> QemuFacts:
         """As `Visitor.visit`."""
         self.visits += 1
+        self.known = known
         return await self._answer()
 
     async def glance(self, _socket: Door, _deadline_seconds: float, known: QemuFacts) -> QemuFacts:
@@ -86,6 +91,21 @@ def ticks() -> None:
     """Let it look around a few times."""
     done = asyncio.run(asyncio.sleep(0.1, result=True))
     assert done
+
+
+def test_what_a_visit_is_given(vms: Vms, guest: Guest) -> None:
+    """What was heard last, at a visit or since."""
+    assert (guest.visits, guest.known) == (1, None)
+    guest.actual = 192
+    guest.clock.now = 1015.0
+    eventually(lambda: vms.known(10).glanced == 1015.0)
+    heard = vms.known(10).facts
+    guest.clock.now = 1060.0
+    eventually(lambda: vms.known(10).visited == 1060.0)
+    assert guest.known is heard
+    assert heard
+    assert heard.balloon
+    assert heard.balloon.actual_bytes == 192 * MIB
 
 
 def test_at_rest(vms: Vms, guest: Guest) -> None:

@@ -47,7 +47,7 @@ def test_many_slow_vms(vms: Vms) -> None:
         vms.process(pid, "-qmp", "unix:/qmp.sock")
     let_go, slow_seconds = asyncio.Event(), 0.1  # half a minute on this clock
 
-    async def slowly(socket: Door, _deadline_seconds: float) -> QemuFacts:
+    async def slowly(socket: Door, _deadline_seconds: float, _known: QemuFacts | None) -> QemuFacts:
         assert isinstance(socket, Path)
         pid = socket.parts[-3]
         if pid == "10":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmexporter.sources.qemu_cpu import cpu_features, real_time_clock
+from kvmexporter.sources.qemu_cpu import cpu_features, real_time_clock, vcpus
 from kvmexporter.sources.qmp import Refused
 from tests.unit.model.record import command_key
 from tests.unit.model.recorded import RELEASES, load
@@ -29,6 +29,13 @@ class Answers:
             return self._answers[command_key(command, arguments)]
         except KeyError as err:
             raise Refused("not known") from err
+
+
+def features_of(monitor: Answers) -> dict[str, bool]:
+    async def asked() -> dict[str, bool]:
+        return await cpu_features(monitor, await vcpus(monitor))
+
+    return asyncio.run(asked())
 
 
 def property_of(path: str, name: str) -> str:
@@ -82,15 +89,15 @@ def test_the_first_vcpu_is_asked() -> None:
             property_of("/zero", "hv-stimer"): False,
         }
     )  # fmt: skip
-    features = asyncio.run(cpu_features(monitor))
+    features = features_of(monitor)
     assert features == {"invtsc": True, "kvmclock": False, "hv-time": True}
     assert monitor.asked == 10
 
 
 def test_no_vcpus() -> None:
     """A VMM that shows none, and one that does not know the command."""
-    assert asyncio.run(cpu_features(Answers({"query-cpus-fast": []}))) == {}
-    assert asyncio.run(cpu_features(Answers({}))) == {}
+    assert features_of(Answers({"query-cpus-fast": []})) == {}
+    assert features_of(Answers({})) == {}
 
 
 def test_rtc_is_compared_with_the_host() -> None:
