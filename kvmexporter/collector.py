@@ -34,6 +34,9 @@ _NO_POSTURE = Posture()
 PER_VCPU = "exits.per-vcpu"
 """The extra that has vCPUs' counters read one by one."""
 
+IO_RARE = "io.rare"
+"""The extra that has handling times of rare accesses told."""
+
 
 def _boottime_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -158,12 +161,18 @@ class Cycle:
     def io(self) -> Mapping[VmId, VmIo]:
         """The I/O that BPF counted, by device, for each VM that it has seen.
 
+        Without the handling times of what is so rare that they are not served.
+
         Raises:
             KvmExporterError: as `counters`.
         """
         if self._io is None:
             self._io = {
-                vm.id: vm_io(counted.counters, known.targets if known else (UNKNOWN_TARGET,))
+                vm.id: vm_io(
+                    counted.counters,
+                    known.targets if known else (UNKNOWN_TARGET,),
+                    0 if IO_RARE in self._sources.extras else self.rare_below(vm),
+                )
                 for vm, counted in self.counters()
                 for known in (self.addressing.get(vm.id),)
             }
