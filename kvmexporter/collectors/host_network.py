@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Offloads of the host's NICs that VMs' packets pass: taps, their bridges, uplinks.
 
-Asks the kernel by netlink, a message a NIC, and looks up in sysfs how they hang together. However
+Asks the kernel by ioctl, one a NIC, and looks up in sysfs how they hang together. However
 many there are, a sample asks for a few: those whose answers are oldest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvmexporter.collector import Collector, Cycle, Sources
@@ -17,6 +17,7 @@ from kvmexporter.model.offload_findings import differing
 from kvmexporter.model.offloads import NicOffloads, offloads
 from kvmexporter.model.posture import Device, Make
 from kvmexporter.needs import CAPABILITIES, PID_NAMESPACE
+from kvmexporter.sources.ethtool import active_features
 from kvmexporter.sources.host_nics import HostNics
 
 OFFLOAD = Metric(
@@ -25,7 +26,7 @@ OFFLOAD = Metric(
     "Whether a NIC of the host takes large packets and leaves checksums to others; of the taps "
     "of VMs, of their bridges, and of the uplinks of those.",
     ("nic", "role", "offload"),
-    "ethtool netlink",
+    "SIOCETHTOOL",
 )
 
 MAX_NICS = 1024
@@ -95,7 +96,7 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
         order = [nic for nic in wanted if nic not in self._known]
         order += [nic for nic in self._known if nic in roles]
         asked = order[:_MAX_ASKED]
-        answers = _active_features(asked)
+        answers = active_features(asked)
         for nic in asked:
             self._known.pop(nic, None)
             # One that does not answer goes to the end as well, or it would keep others waiting.
@@ -146,12 +147,3 @@ def _is_driven(device: Device, state: Virtio | None) -> bool:
     if device.make is not Make.PARAVIRTUAL:
         return False
     return state is None or bool(state.features) or state.vhost
-
-
-def _active_features(nics: Sequence[str]) -> Mapping[str, frozenset[str]]:
-    """Ask the kernel, if there is anything to ask: the library takes 10 MiB."""
-    if not nics:
-        return {}
-    from kvmexporter.sources.ethtool import active_features
-
-    return active_features(nics)
