@@ -105,6 +105,7 @@ class Cycle:
         self.time = monotonic()
         self._boottime_ns = _boottime_ns()
         self.addressing: Mapping[VmId, VmAddressing] = sources.addressing.known()
+        self._stale_seconds = sources.addressing.stale_seconds
         # After the counters: reading them may have met VMs that nobody knew.
         counted = {} if isinstance(self._counters, KvmExporterError) else self._counters
         self.vms: tuple[Vm, ...] = sources.inventory.vms(alive=counted.keys())
@@ -145,16 +146,15 @@ class Cycle:
         Returns:
             None if it has none, or nothing has been heard of it for so long that it is of the past.
         """
-        stale_seconds = self._sources.addressing.stale_seconds
         known = self.addressing.get(vm.id)
         if known and known.facts and known.facts.balloon and known.glanced is not None:
             age = self.time - known.glanced
-            if age <= stale_seconds:
+            if age <= self._stale_seconds:
                 return known.facts.balloon, age
         if vm.libvirt and vm.libvirt_at is not None:
             balloon = libvirt_balloon(vm.libvirt)
             age = max(self.time - vm.libvirt_at, 0.0)
-            if balloon and age <= stale_seconds:
+            if balloon and age <= self._stale_seconds:
                 return balloon, age
         return None
 

@@ -62,9 +62,13 @@ class Counters:
 
     def __getitem__(self, name: str) -> Sequence[int]:
         """The array of counters of that name in the C."""
-        words = [0] * self.count(name)
-        for index, value in self.nonzero(name):
-            words[index] = value
+        first, count = self._layout.arrays[name]
+        places, values = self._places, self._values
+        words = [0] * count
+        at, last = bisect_left(places, first), first + count
+        while at < len(places) and places[at] < last:
+            words[places[at] - first] = values[at]
+            at += 1
         return words
 
     def count(self, name: str) -> int:
