@@ -22,8 +22,10 @@ from kvmexporter.model.vm_devices import KnownDevices, VmDevices
 from kvmexporter.needs import Need
 from kvmexporter.sources.bpfprobes import BpfProbes
 from kvmexporter.sources.debugfs import Debugfs
+from kvmexporter.sources.host_nics import HostNics
 from kvmexporter.sources.procfs import Procfs
 from kvmexporter.sources.system import System
+from kvmexporter.sources.taps import Taps
 from kvmexporter.sources.vcpus import VcpuReader, VmCounters
 from kvmexporter.units import ns_to_seconds
 
@@ -102,6 +104,8 @@ class Cycle:
             except KvmExporterError as err:
                 self._counters = err
         self._io: Mapping[VmId, VmIo] | None = None
+        self._devices: dict[VmId, VmDevices] = {}
+        self._has_looked_at_nics = False
         self.time = monotonic()
         self._boottime_ns = _boottime_ns()
         self.addressing: Mapping[VmId, VmAddressing] = sources.addressing.known()
@@ -128,17 +132,37 @@ class Cycle:
 
     def devices(self, vm: Vm) -> VmDevices:
         """Everything known of a VM's devices: from its monitor, else from its command line."""
-        known = self.addressing.get(vm.id)
-        facts = known.facts if known else None
-        return self._sources.devices.of(
-            vm.id,
-            facts.windows if facts else (),
-            facts.virtio if facts else (),
-            facts.posture if facts else _NO_POSTURE,
-            vm.posture,
-            vm.backends,
-            vm.libvirt,
-        )
+        if not (devices := self._devices.get(vm.id)):
+            known = self.addressing.get(vm.id)
+            facts = known.facts if known else None
+            devices = self._devices[vm.id] = self._sources.devices.of(
+                vm.id,
+                facts.windows if facts else (),
+                facts.virtio if facts else (),
+                facts.posture if facts else _NO_POSTURE,
+                vm.posture,
+                vm.backends,
+                vm.libvirt,
+            )
+        return devices
+
+    def nics(self) -> tuple[Taps, HostNics]:
+        """The taps that VMMs hold, and how these and those that VMs name hang together.
+
+        None of that is told for longer than a minute.
+        """
+        taps, nics = self._sources.system.taps, self._sources.system.nics
+        if not self._has_looked_at_nics:
+            taps.look(self.time, [vm.id for vm in self.vms])
+            names: dict[str, None] = {}
+            for vm in self.vms:
+                names |= dict.fromkeys(taps.of(vm.id).values())
+                for device in self.devices(vm).posture.devices:
+                    if device.netdev:
+                        names |= dict.fromkeys(device.netdev[1].taps)
+            nics.look(self.time, names)
+            self._has_looked_at_nics = True
+        return taps, nics
 
     def balloon(self, vm: Vm) -> tuple[Balloon, float] | None:
         """A VM's balloon and how old that is, seconds: from its monitor, else from libvirt.
