@@ -56,9 +56,7 @@ def test_the_way_of_a_packet(host: Host, tmp_path: Path) -> None:
     assert list(one.findings(sample)) == []
 
 
-def test_many_nics_take_turns(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_nics_take_turns(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample asks for some of them; whoever is gone is forgotten."""
     monkeypatch.setattr("kvmexporter.collectors.host_network._MAX_ASKED", 16)
     net = tmp_path / "class/net"
