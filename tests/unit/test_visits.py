@@ -162,7 +162,7 @@ def test_what_moves_is_of_the_past(state: VisitedVm) -> None:
 
 
 def test_the_share_of_a_processor() -> None:
-    """Visits of 10 ms each, 500 VMs: half a per cent of a processor allows one of each in 27 minutes."""
+    """Visits of 10 ms each, 500 VMs: half a per cent of a processor allows one in 27 minutes."""
     pace = Pace(None)
     pace.adapt(500, 0.0)
     assert pace.interval_seconds == 60.0, "nobody was asked yet"
