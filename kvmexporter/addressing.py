@@ -43,8 +43,8 @@ _AT_ONCE = 8
 _GIVEN_UP_AFTER = 3
 _LOOK_SECONDS, _LOOK_SECONDS_EACH = 5.0, 0.03  # whichever is longer, for all VMs
 _UNKNOWN_SECONDS = 5.0
-_LOOKS_AT_ONCE = 128  # a tick
-_SECONDS_EACH = 0.001  # between two times that all VMs are gone through
+_LOOKS_AT_ONCE = 64  # a tick
+_SECONDS_EACH = 0.002  # between two times that all VMs are gone through
 
 Visit = Callable[[Door, float, QemuFacts | None], Awaitable[QemuFacts]]
 Glance = Callable[[Door, float, QemuFacts], Awaitable[QemuFacts]]

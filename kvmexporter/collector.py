@@ -22,8 +22,10 @@ from kvmexporter.model.vm_devices import KnownDevices, VmDevices
 from kvmexporter.needs import Need
 from kvmexporter.sources.bpfprobes import BpfProbes
 from kvmexporter.sources.debugfs import Debugfs
+from kvmexporter.sources.host_nics import HostNics
 from kvmexporter.sources.procfs import Procfs
 from kvmexporter.sources.system import System
+from kvmexporter.sources.taps import Taps
 from kvmexporter.sources.vcpus import VcpuReader, VmCounters
 from kvmexporter.units import ns_to_seconds
 
@@ -33,6 +35,9 @@ _NO_POSTURE = Posture()
 
 PER_VCPU = "exits.per-vcpu"
 """The extra that has vCPUs' counters read one by one."""
+
+IO_RARE = "io.rare"
+"""The extra that has handling times of rare accesses told."""
 
 
 def _boottime_ns() -> int:
@@ -99,9 +104,12 @@ class Cycle:
             except KvmExporterError as err:
                 self._counters = err
         self._io: Mapping[VmId, VmIo] | None = None
+        self._devices: dict[VmId, VmDevices] = {}
+        self._has_looked_at_nics = False
         self.time = monotonic()
         self._boottime_ns = _boottime_ns()
         self.addressing: Mapping[VmId, VmAddressing] = sources.addressing.known()
+        self._stale_seconds = sources.addressing.stale_seconds
         # After the counters: reading them may have met VMs that nobody knew.
         counted = {} if isinstance(self._counters, KvmExporterError) else self._counters
         self.vms: tuple[Vm, ...] = sources.inventory.vms(alive=counted.keys())
@@ -124,17 +132,37 @@ class Cycle:
 
     def devices(self, vm: Vm) -> VmDevices:
         """Everything known of a VM's devices: from its monitor, else from its command line."""
-        known = self.addressing.get(vm.id)
-        facts = known.facts if known else None
-        return self._sources.devices.of(
-            vm.id,
-            facts.windows if facts else (),
-            facts.virtio if facts else (),
-            facts.posture if facts else _NO_POSTURE,
-            vm.posture,
-            vm.backends,
-            vm.libvirt,
-        )
+        if not (devices := self._devices.get(vm.id)):
+            known = self.addressing.get(vm.id)
+            facts = known.facts if known else None
+            devices = self._devices[vm.id] = self._sources.devices.of(
+                vm.id,
+                facts.windows if facts else (),
+                facts.virtio if facts else (),
+                facts.posture if facts else _NO_POSTURE,
+                vm.posture,
+                vm.backends,
+                vm.libvirt,
+            )
+        return devices
+
+    def nics(self) -> tuple[Taps, HostNics]:
+        """The taps that VMMs hold, and how these and those that VMs name hang together.
+
+        None of that is told for longer than a minute.
+        """
+        taps, nics = self._sources.system.taps, self._sources.system.nics
+        if not self._has_looked_at_nics:
+            taps.look(self.time, [vm.id for vm in self.vms])
+            names: dict[str, None] = {}
+            for vm in self.vms:
+                names |= dict.fromkeys(taps.of(vm.id).values())
+                for device in self.devices(vm).posture.devices:
+                    if device.netdev:
+                        names |= dict.fromkeys(device.netdev[1].taps)
+            nics.look(self.time, names)
+            self._has_looked_at_nics = True
+        return taps, nics
 
     def balloon(self, vm: Vm) -> tuple[Balloon, float] | None:
         """A VM's balloon and how old that is, seconds: from its monitor, else from libvirt.
@@ -142,28 +170,33 @@ class Cycle:
         Returns:
             None if it has none, or nothing has been heard of it for so long that it is of the past.
         """
-        stale_seconds = self._sources.addressing.stale_seconds
         known = self.addressing.get(vm.id)
         if known and known.facts and known.facts.balloon and known.glanced is not None:
             age = self.time - known.glanced
-            if age <= stale_seconds:
+            if age <= self._stale_seconds:
                 return known.facts.balloon, age
         if vm.libvirt and vm.libvirt_at is not None:
             balloon = libvirt_balloon(vm.libvirt)
             age = max(self.time - vm.libvirt_at, 0.0)
-            if balloon and age <= stale_seconds:
+            if balloon and age <= self._stale_seconds:
                 return balloon, age
         return None
 
     def io(self) -> Mapping[VmId, VmIo]:
         """The I/O that BPF counted, by device, for each VM that it has seen.
 
+        Without the handling times of what is so rare that they are not served.
+
         Raises:
             KvmExporterError: as `counters`.
         """
         if self._io is None:
             self._io = {
-                vm.id: vm_io(counted.counters, known.targets if known else (UNKNOWN_TARGET,))
+                vm.id: vm_io(
+                    counted.counters,
+                    known.targets if known else (UNKNOWN_TARGET,),
+                    0 if IO_RARE in self._sources.extras else self.rare_below(vm),
+                )
                 for vm, counted in self.counters()
                 for known in (self.addressing.get(vm.id),)
             }

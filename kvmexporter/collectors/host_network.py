@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Offloads of the host's NICs that VMs' packets pass: taps, their bridges, uplinks.
 
-Asks the kernel by netlink, a message a NIC, and looks up in sysfs how they hang together. However
-many there are, a sample asks for a few: those whose answers are oldest.
+Asks the kernel by ioctl, one a NIC, and looks up in sysfs how they hang together. However many
+there are, a sample asks for a few offloads and looks up a part of the rest: those whose answers are
+oldest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvmexporter.collector import Collector, Cycle, Sources
@@ -17,7 +18,7 @@ from kvmexporter.model.offload_findings import differing
 from kvmexporter.model.offloads import NicOffloads, offloads
 from kvmexporter.model.posture import Device, Make
 from kvmexporter.needs import CAPABILITIES, PID_NAMESPACE
-from kvmexporter.sources.host_nics import HostNics
+from kvmexporter.sources.ethtool import active_features
 
 OFFLOAD = Metric(
     "kvm_host_nic_offload_enabled",
@@ -25,11 +26,11 @@ OFFLOAD = Metric(
     "Whether a NIC of the host takes large packets and leaves checksums to others; of the taps "
     "of VMs, of their bridges, and of the uplinks of those.",
     ("nic", "role", "offload"),
-    "ethtool netlink",
+    "SIOCETHTOOL",
 )
 
 MAX_NICS = 1024
-_MAX_ASKED = 16
+_MAX_ASKED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,6 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
 
     def __init__(self, sources: Sources) -> None:
         super().__init__(sources)
-        self._nics = HostNics(sources.system.sysfs.root)
         self._known: dict[str, NicOffloads] = {}
 
     def sample(self, cycle: Cycle) -> HostNetworkSample:
@@ -84,10 +84,11 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
             )
         roles = dict.fromkeys(vm_of, "tap")
         uplinks = {}
+        _, nics = cycle.nics()
         for tap in vm_of:
-            if bridge := self._nics.bridge(tap):
+            if bridge := nics.bridge(tap):
                 roles.setdefault(bridge, "bridge")
-            if uplink := self._nics.uplink(tap):
+            if uplink := nics.uplink(tap):
                 uplinks[tap] = uplink
                 roles.setdefault(uplink, "uplink")
         wanted = list(roles)[:MAX_NICS]
@@ -95,7 +96,7 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
         order = [nic for nic in wanted if nic not in self._known]
         order += [nic for nic in self._known if nic in roles]
         asked = order[:_MAX_ASKED]
-        answers = _active_features(asked)
+        answers = active_features(asked)
         for nic in asked:
             self._known.pop(nic, None)
             # One that does not answer goes to the end as well, or it would keep others waiting.
@@ -119,11 +120,11 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
 
     def _taps(self, cycle: Cycle) -> tuple[dict[str, str], set[str]]:
         """Tap → the name of its VM: those it holds, and those it says it has; the idle ones."""
-        taps = self.sources.system.taps
+        taps, nics = cycle.nics()
         found: dict[str, str] = {}
         idle: set[str] = set()
         for vm in cycle.vms:
-            held = taps.of(vm.id.pid)
+            held = taps.of(vm.id)
             for tap in held.values():
                 found.setdefault(tap, vm.name)
             known = cycle.devices(vm)
@@ -131,13 +132,12 @@ class HostNetworkCollector(Collector[HostNetworkSample]):
                 if not device.netdev:
                     continue
                 netdev = device.netdev[1]
-                names = [tap for tap in netdev.taps if self._nics.is_tap(tap)]
+                names = [tap for tap in netdev.taps if nics.is_tap(tap)]
                 names += [held[fd] for fd in netdev.fds if fd in held]
                 for tap in names:
                     found.setdefault(tap, vm.name)
                     if not _is_driven(device, known.virtio.get(device.name)):
                         idle.add(tap)
-        taps.keep({vm.id.pid for vm in cycle.vms})
         return found, idle
 
 
@@ -146,12 +146,3 @@ def _is_driven(device: Device, state: Virtio | None) -> bool:
     if device.make is not Make.PARAVIRTUAL:
         return False
     return state is None or bool(state.features) or state.vhost
-
-
-def _active_features(nics: Sequence[str]) -> Mapping[str, frozenset[str]]:
-    """Ask the kernel, if there is anything to ask: the library takes 10 MiB."""
-    if not nics:
-        return {}
-    from kvmexporter.sources.ethtool import active_features
-
-    return active_features(nics)

@@ -9,12 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kvmexporter.collector import Collector, Cycle
+from kvmexporter.collector import IO_RARE, Collector, Cycle
 from kvmexporter.model.io import VmIo, vm_kicks
 from kvmexporter.model.metrics import RARE_BELOW, Family, Kind, Metric
 from kvmexporter.needs import COUNTING, COUNTING_WELL, LIBVIRT, QMP
-
-_RARE = "io.rare"
 
 IO_EXITS = Metric(
     "kvm_vm_io_exits_total",
@@ -23,7 +21,7 @@ IO_EXITS = Metric(
     "path they took and whether the kernel or the VMM handled them.",
     ("vm", "device", "driver", "path", "access", "direction", "handler"),
     "kvm:kvm_pio, kvm:kvm_mmio, kvm:kvm_fast_mmio",
-    rare=_RARE,
+    rare=IO_RARE,
 )
 IO_HANDLING = Metric(
     "kvm_vm_io_handling_seconds",
@@ -32,7 +30,7 @@ IO_HANDLING = Metric(
     ("vm", "device", "path"),
     "kvm:kvm_exit, kvm:kvm_entry",
     buckets="io.buckets",
-    rare=_RARE,
+    rare=IO_RARE,
 )
 KICKS = Metric(
     "kvm_vm_virtqueue_kicks_total",

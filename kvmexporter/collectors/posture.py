@@ -26,7 +26,7 @@ from kvmexporter.model.posture import Backing, Netdev, Posture
 from kvmexporter.model.recent import RecentRates
 from kvmexporter.model.vm import VmId
 from kvmexporter.needs import LIBVIRT, PID_NAMESPACE, QMP
-from kvmexporter.sources.taps import TapFlags, tap_flags
+from kvmexporter.sources.taps import TapFlags
 
 DISK = Metric(
     "kvm_vm_disk_info",
@@ -100,12 +100,13 @@ class PostureCollector(Collector[list[PostureSample]]):
             counted = {identity: one.exits for identity, one in cycle.io().items()}
             rates = self._rates.observe(cycle.time, counted)
         samples = []
+        held, nics = cycle.nics()
         for vm in cycle.vms:
             posture = cycle.devices(vm).posture
             taps = {}
             for device in posture.devices:
-                if device.netdev and (tap := self._tap(vm.id.pid, device.netdev[1])):
-                    taps[device.name] = tap, tap_flags(self.sources.system.sysfs.root, tap)
+                if device.netdev and (tap := _tap(held.of(vm.id), device.netdev[1])):
+                    taps[device.name] = tap, nics.flags(tap)
             accesses: dict[str, float] = {}
             to_vmm: dict[IoTarget, float] = {}
             for exit_, rate in rates.get(vm.id, {}).items():
@@ -153,13 +154,12 @@ class PostureCollector(Collector[list[PostureSample]]):
         )
         return _Built(one.posture, one.vcpus, findings)
 
-    def _tap(self, pid: int, netdev: Netdev) -> str:
-        """The first tap of a NIC: by its name, else by the descriptor that was handed over."""
-        if netdev.taps:
-            return netdev.taps[0]
-        if not netdev.fds:
-            return ""
-        return self.sources.system.taps.of(pid).get(netdev.fds[0], "")
+
+def _tap(held: Mapping[int, str], netdev: Netdev) -> str:
+    """The first tap of a NIC: by its name, else by the descriptor that was handed over."""
+    if netdev.taps:
+        return netdev.taps[0]
+    return held.get(netdev.fds[0], "") if netdev.fds else ""
 
 
 def _switch(value: bool | None) -> str:

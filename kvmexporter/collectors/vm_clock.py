@@ -7,7 +7,7 @@ kvm_pvclock_update through maps of their own: two more batched reads a scrape.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
@@ -114,8 +114,10 @@ PVCLOCK_UPDATES = Metric(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VmClockSample:
+_NOTHING_KNOWN = MasterClock()
+
+
+class VmClockSample(NamedTuple):
     """One VM's timers and clock; offset_spread_seconds: None if not known."""
 
     vm: str
@@ -155,11 +157,11 @@ class VmClockCollector(Collector[list[VmClockSample]]):
         hz = self.sources.system.tsc_hz
         samples = []
         for vm in cycle.vms:
-            if vm.id in timers or vm.id in clocks:
-                clock = clocks.get(vm.id, MasterClock())
-                known = hz and clock.offset_spread is not None
-                spread = (clock.offset_spread or 0) / hz if known and hz else None
-                samples.append(VmClockSample(vm.name, timers.get(vm.id), clock, spread))
+            of_vm, clock = timers.get(vm.id), clocks.get(vm.id, _NOTHING_KNOWN)
+            if of_vm or clock is not _NOTHING_KNOWN:
+                cycles = clock.offset_spread
+                spread = None if cycles is None or not hz else cycles / hz
+                samples.append(VmClockSample(vm.name, of_vm, clock, spread))
         return samples
 
     def families(self, sample: list[VmClockSample]) -> Iterable[Family]:
@@ -169,31 +171,30 @@ class VmClockCollector(Collector[list[VmClockSample]]):
         shows none to `increase`.
         """
         result = {metric: Family(metric) for metric in self.metrics}
-        for one in sample:
-            clock = one.clock
-            counts = [
-                (OFFSET_WRITES, clock.offset_writes),
-                (PVCLOCK_UPDATES, clock.pvclock_updates),
-            ]
-            if timers := one.timers:
-                counts += [(DEADLINE_ARMS, timers.deadline_arms), (COUNT_ARMS, timers.count_arms)]
+        for vm, timers, clock, spread in sample:
+            if timers:
                 for state, count in (("hardware", timers.hardware), ("software", timers.software)):
                     if count:
-                        result[HV_TIMER].add(count, one.vm, state)
+                        result[HV_TIMER].add(count, vm, state)
+                if timers.deadline_arms:
+                    result[DEADLINE_ARMS].add(timers.deadline_arms, vm)
+                if timers.count_arms:
+                    result[COUNT_ARMS].add(timers.count_arms, vm)
                 if timers.lateness.count:
-                    result[LATENESS].add(timers.lateness, one.vm)
-                    result[EARLY].add(timers.early, one.vm)
-                    result[EARLY_SECONDS].add(ns_to_seconds(timers.early_ns), one.vm)
-            for metric, count in counts:
-                if count:
-                    result[metric].add(count, one.vm)
+                    result[LATENESS].add(timers.lateness, vm)
+                    result[EARLY].add(timers.early, vm)
+                    result[EARLY_SECONDS].add(ns_to_seconds(timers.early_ns), vm)
+            if clock.offset_writes:
+                result[OFFSET_WRITES].add(clock.offset_writes, vm)
+            if clock.pvclock_updates:
+                result[PVCLOCK_UPDATES].add(clock.pvclock_updates, vm)
             if clock.enabled is not None:
-                result[MASTER_CLOCK].add(int(clock.enabled), one.vm)
-                result[MASTER_CLOCK_CHANGES].add(clock.changes, one.vm)
+                result[MASTER_CLOCK].add(int(clock.enabled), vm)
+                result[MASTER_CLOCK_CHANGES].add(clock.changes, vm)
             if clock.host_clock:
-                result[MASTER_CLOCK_INFO].add(1, one.vm, clock.host_clock)
-            if one.offset_spread_seconds is not None:
-                result[OFFSET_SPREAD].add(one.offset_spread_seconds, one.vm)
+                result[MASTER_CLOCK_INFO].add(1, vm, clock.host_clock)
+            if spread is not None:
+                result[OFFSET_SPREAD].add(spread, vm)
         return result.values()
 
     def findings(self, sample: list[VmClockSample]) -> Iterable[Finding]:

@@ -62,9 +62,13 @@ class Counters:
 
     def __getitem__(self, name: str) -> Sequence[int]:
         """The array of counters of that name in the C."""
-        words = [0] * self.count(name)
-        for index, value in self.nonzero(name):
-            words[index] = value
+        first, count = self._layout.arrays[name]
+        places, values = self._places, self._values
+        words = [0] * count
+        at, last = bisect_left(places, first), first + count
+        while at < len(places) and places[at] < last:
+            words[places[at] - first] = values[at]
+            at += 1
         return words
 
     def count(self, name: str) -> int:
@@ -79,12 +83,13 @@ class Counters:
         indexes = map((-first).__add__, self._places[begin:end])
         return zip(indexes, self._values[begin:end], strict=True)
 
-    def rows(self, name: str, size: int) -> list[tuple[int, list[int]]]:
+    def rows(self, name: str, size: int, least: int = 0) -> list[tuple[int, list[int]]]:
         """(number, counters) of those rows of the array that are not all zero.
 
         Args:
             name: of the array.
             size: counters of a row.
+            least: rows that count less, their last counter aside, are left out.
         """
         first, count = self._layout.arrays[name]
         places, values = self._places, self._values
@@ -94,6 +99,11 @@ class Counters:
             number = (places[at] - first) // size
             begin = first + number * size
             end = bisect_left(places, begin + size, at)
+            if least:
+                counted = end - (places[end - 1] == begin + size - 1)
+                if sum(values[at:counted]) < least:
+                    at = end
+                    continue
             row = [0] * size
             for place, value in zip(places[at:end], values[at:end], strict=True):
                 row[place - begin] = value

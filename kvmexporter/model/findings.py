@@ -6,7 +6,7 @@ A rule is declared once, beside the function that judges by it, and listed in
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -87,6 +87,10 @@ class Rule:
     severities: tuple[Severity, ...]
     matters: str
     remedies: tuple[Remedy, ...]
+    _all_remedies: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_all_remedies", _in_words(self.remedies))
 
     def finding(
         self,
@@ -110,10 +114,18 @@ class Rule:
             ValueError: the severity or a remedy is not the rule's, and so in no document.
         """
         severity = severity or self.severities[0]
-        if severity not in self.severities or not set(remedies) <= set(self.remedies):
+        declared = severity in self.severities
+        remedy = self._all_remedies
+        if remedies:
+            declared = declared and set(remedies) <= set(self.remedies)
+            remedy = _in_words(remedies)
+        if not declared:
             raise ValueError(f"rule {self.id} does not declare {severity}, {remedies}")
-        remedy = "; ".join(f"{one.place}: {one.change}" for one in remedies or self.remedies)
         return Finding(self.id, severity, vm, subject, seen, self.matters, remedy)
+
+
+def _in_words(remedies: Iterable[Remedy]) -> str:
+    return "; ".join(f"{one.place}: {one.change}" for one in remedies)
 
 
 _ORDER = {severity: rank for rank, severity in enumerate(Severity)}

@@ -23,9 +23,10 @@ class Growing:
         """What to show after this was read; what was not read stays as it was."""
         shown = dict(self.shown)
         for name, value in read.items():
-            before = shown.get(name, 0)
-            if value + self._missing.get(name, 0) < before:
+            now, before = value + self._missing.get(name, 0), shown.get(name, 0)
+            if now < before:
                 self._missing[name] = before - value
-            shown[name] = value + self._missing.get(name, 0)
+                now = before
+            shown[name] = now
         self.shown = shown
         return shown

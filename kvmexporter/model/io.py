@@ -119,16 +119,17 @@ class UnknownAddress:
     accesses: int
 
 
-def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
+def vm_io(counters: Counters, targets: Sequence[IoTarget], least: int = 0) -> VmIo:
     """Name the I/O counters of one VM.
 
     Args:
         counters: of the VM.
         targets: slot → what it stands for; slots beyond count as unknown.
+        least: handling times of fewer accesses are of no use, and may be left out.
     """
     exits: dict[IoExit, int] = {}
     times: dict[DevicePath, Histogram] = {}
-    begin = end = 0
+    begin = end = slot = 0
     cells: tuple[IoExit, ...] = ()
     for cell, count in counters.nonzero("io"):
         if cell >= end:
@@ -137,8 +138,11 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget]) -> VmIo:
             cells = _cells(targets[slot] if slot < len(targets) else UNKNOWN_TARGET)
         exit_ = cells[cell - begin]
         exits[exit_] = exits.get(exit_, 0) + count
+    # What is told by one name is rare together, or not at all.
+    if slot >= len(targets) or len(set(map(_device_path, targets))) < len(targets):
+        least = 0
     slots = counters.count("io") // len(CELLS)
-    for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots):
+    for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots, least):
         target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
         key, histogram = _device_path(target), from_words(words)
         earlier = times.get(key)

@@ -190,9 +190,14 @@ class Family:
             if _count(value) >= self.rare_below.get(labels[0], RARE_BELOW):
                 result.labels.append(labels)
                 result.values.append(value)
+        times = self.metric.kind is Kind.HISTOGRAM
         for first, values in self.groups:
             least = self.rare_below.get(first[0], RARE_BELOW)
-            if kept := {key: value for key, value in values.items() if _count(value) >= least}:
+            if times:
+                kept = {key: value for key, value in values.items() if _count(value) >= least}
+            else:
+                kept = {key: value for key, value in values.items() if value >= least}  # type: ignore[operator] # numbers
+            if kept:
                 result.groups.append((first, kept))
         return result
 

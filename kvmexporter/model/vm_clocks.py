@@ -8,7 +8,7 @@ Source: arch/x86/kvm/trace.h, include/vdso/clocksource.h, arch/x86/include/asm/v
 import calendar
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvmexporter.model.counters import Counters
 from kvmexporter.model.histogram import Histogram, from_words
@@ -24,8 +24,7 @@ _LAST_YEAR = 9999
 _HALF_SECOND_NS = NS_PER_SECOND // 2
 
 
-@dataclass(frozen=True, slots=True)
-class VmTimers:
+class VmTimers(NamedTuple):
     """The local APICs' timers of one VM since counting began.
 
     Attributes:
@@ -62,8 +61,7 @@ def vm_timers(counters: Counters) -> VmTimers:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class MasterClock:
+class MasterClock(NamedTuple):
     """What KVM made of one VM's clock since counting began.
 
     Attributes:
@@ -99,7 +97,10 @@ def offset_spread(offsets: Iterable[int]) -> int | None:
     if not values:
         return None
     half = 1 << (_COUNTER_BITS - 1)
-    # Relative to one of them: they may lie on both sides of 0.
+    spread = max(values) - min(values)
+    if spread < half:
+        return spread
+    # Relative to one of them: they lie on both sides of 0.
     relative = [((one - values[0] + half) % (2 * half)) - half for one in values]
     return max(relative) - min(relative)
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 
 from kvmexporter.model.devices import Virtio, Window
 from kvmexporter.model.io import IoTarget
@@ -132,7 +133,7 @@ class KnownDevices:
         """The devices of one VM, from what `vm_devices` wants."""
         said = windows, virtio, posture, given, backends, domain
         before = self._known.get(identity)
-        if before and all(one is other for one, other in zip(before[0], said, strict=True)):
+        if before and all(map(is_, before[0], said)):
             return before[1]
         made = vm_devices(windows, virtio, posture, given, backends, domain)
         self._known[identity] = said, made

@@ -12,7 +12,7 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,6 +27,7 @@ _MAP_LOOKUP_BATCH = 24
 _MAP_LOOKUP_AND_DELETE_BATCH = 25
 
 _BATCH = 64
+_FORMATS = {4: "I", 8: "Q"}  # bytes of a number → how struct calls it
 _CURSOR_BYTES = 4  # what a hash map keeps between batches: a bucket's number
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,6 +48,19 @@ class MapLayout:
     value_size: int
     max_entries: int
     fields: dict[str, tuple[int, int, int]]
+
+    def struct_of(self, names: Iterable[str]) -> struct.Struct:
+        """What unpacks some of a value's fields, and skips all others.
+
+        Args:
+            names: of fields that are one number, in the order in which they lie in the value.
+        """
+        text, end = "=", 0
+        for name in names:
+            place, size, _ = self.fields[name]
+            text += f"{place - end}x{_FORMATS[size]}"
+            end = place + size
+        return struct.Struct(f"{text}{self.value_size - end}x")
 
 
 class BpfMap:
@@ -100,13 +114,20 @@ class BpfMap:
 
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value of a hash map, removing them as they are read."""
-        batches = self._batches(_MAP_LOOKUP_AND_DELETE_BATCH)
-        return ((key, value.tobytes()) for key, value in batches)
+        drained = self._one_by_one(_MAP_LOOKUP_AND_DELETE_BATCH)
+        return ((key, value.tobytes()) for key, value in drained)
 
     def views(self) -> Iterator[tuple[bytes, memoryview]]:
         """The same as `items`, each value where it was read to: only until the next is asked for.
 
         Of large values that are gone through once, this copies none.
+        """
+        return self._one_by_one(_MAP_LOOKUP_BATCH)
+
+    def batches(self) -> Iterator[tuple[memoryview, memoryview]]:
+        """The same by the batch, keys and values one behind the other: only until the next, too.
+
+        Of small values that are many, this does next to nothing for each.
         """
         return self._batches(_MAP_LOOKUP_BATCH)
 
@@ -127,7 +148,16 @@ class BpfMap:
             return error
         raise KvmExporterError(f"BPF map {self.name}: {os.strerror(error)}")
 
-    def _batches(self, command: int) -> Iterator[tuple[bytes, memoryview]]:
+    def _one_by_one(self, command: int) -> Iterator[tuple[bytes, memoryview]]:
+        key_size, value_size = self.layout.key_size, self.layout.value_size
+        for keys, values in self._batches(command):
+            for i in range(len(keys) // key_size):
+                yield (
+                    keys[i * key_size : (i + 1) * key_size].tobytes(),
+                    values[i * value_size : (i + 1) * value_size],
+                )
+
+    def _batches(self, command: int) -> Iterator[tuple[memoryview, memoryview]]:
         key_size, value_size = self.layout.key_size, self.layout.value_size
         cursor_size = max(_CURSOR_BYTES, key_size)
         cursors = [ctypes.create_string_buffer(cursor_size) for _ in range(2)]
@@ -162,11 +192,7 @@ class BpfMap:
                 raise KvmExporterError(f"BPF map {self.name}: {os.strerror(error)}")
             (count,) = struct.unpack_from("I", attributes, 32)
             key_bytes, value_bytes = memoryview(keys).cast("B"), memoryview(values).cast("B")
-            for i in range(count):
-                yield (
-                    key_bytes[i * key_size : (i + 1) * key_size].tobytes(),
-                    value_bytes[i * value_size : (i + 1) * value_size],
-                )
+            yield key_bytes[: count * key_size], value_bytes[: count * value_size]
             entries += count
             if error:
                 self.entries = entries

@@ -15,6 +15,7 @@ from kvmexporter.model.role import Role
 from kvmexporter.sources.clocks import ReadClock
 from kvmexporter.sources.clocksteps import StepWatcher
 from kvmexporter.sources.cpuid import Cpuid
+from kvmexporter.sources.host_nics import HostNics
 from kvmexporter.sources.kernellog import KernelLog
 from kvmexporter.sources.ptp import PtpClock
 from kvmexporter.sources.sysfs import Sysfs
@@ -33,7 +34,8 @@ class System:
         sysfs: the kernel's view of its devices.
         devices: where device nodes are.
         boot: where the kernel and its configuration are.
-        taps: the tap devices that processes hold.
+        taps: the tap devices that VMMs hold.
+        nics: how NICs hang together.
         read_clock: a clock's id → its time, nanoseconds.
         adjtimex: how the clock is disciplined.
         open_ptp: opens a PTP clock's node.
@@ -46,6 +48,7 @@ class System:
     devices: Path = Path("/dev")
     boot: Path = Path("/boot")
     taps: Taps = field(default_factory=Taps)
+    nics: HostNics = field(default_factory=HostNics)
     read_clock: ReadClock = time.clock_gettime_ns
     adjtimex: Callable[[], TimexReading] = adjtimex
     open_ptp: Callable[[Path], PtpClock] = PtpClock.open

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kvmexporter.model.counters import BYTES_PER_COUNTER, CounterLayout, Counters, counter_layout
+from kvmexporter.model.counters import CounterLayout, Counters, counter_layout
 from kvmexporter.model.vm import VmId
 from kvmexporter.sources.bpfmaps import BpfMap
 from kvmexporter.sources.lanes import Lanes, Rows
 from kvmexporter.sources.nearvcpus import NearVcpus
 
+# What is known of the vCPU, in the order of the C.
 _HEAD = ("created_ns", "tgid", "vcpu_id", "isa", "pending_cell")
 _FIRST_COUNTERS = "exits"
 
@@ -96,11 +97,11 @@ class VcpuReader:
         self._retired = retired
         self._near = near
         self._monotonic = monotonic
-        fields = vcpus.layout.fields
+        layout = vcpus.layout
         self.layout: CounterLayout = counter_layout(
-            vcpus.layout.value_size, fields, _FIRST_COUNTERS
+            layout.value_size, layout.fields, _FIRST_COUNTERS
         )
-        self._head = _head(fields)
+        self._head = layout.struct_of(_HEAD)
         self._ended: dict[VmId, _Sum] = {}
         self._pending: dict[tuple[int, int], tuple[bytes, float]] = {}
 
@@ -224,16 +225,6 @@ class VcpuReader:
             created_ns, tgid, vcpu_id, isa, pending_cell = head(value)
             if created_ns:  # else being made at this moment
                 yield _Record(tid_of(key), created_ns, tgid, vcpu_id, isa, pending_cell, value)
-
-
-def _head(fields: Mapping[str, tuple[int, int, int]]) -> struct.Struct:
-    """What is known of the vCPU, in the order of the C: `_HEAD`, and nothing between."""
-    text, end = "=", 0
-    for name in _HEAD:
-        place, size, _ = fields[name]
-        text += f"{place - end}x{'Q' if size == BYTES_PER_COUNTER else 'I'}"
-        end = place + size
-    return struct.Struct(text)
 
 
 def _live_tid(key: bytes) -> int:

@@ -21,6 +21,7 @@ from kvmexporter.units import ns_to_seconds
 _CHUNK = 512
 _PLAIN_BELOW = 1_000_000  # from there on, exponents
 _EXACT_BELOW = 10**15  # from there on, a float has fewer digits
+_EXPONENTS = tuple(f"e+{digits - 1:02}" for digits in range(17))  # by the digits of a number
 _BOUND = "le"
 _SUMMARY = "summary"
 
@@ -300,8 +301,10 @@ def _number(value: Value) -> str:
         if value < _PLAIN_BELOW:
             return f"{value}.0"
         digits = f"{value}"
-        mantissa = f"{digits[0]}.{digits[1:]}".rstrip("0.")
-        return f"{mantissa}e+{len(digits) - 1:02}"
+        if digits[-1] == "0":
+            mantissa = f"{digits[0]}.{digits[1:]}".rstrip("0.")
+            return f"{mantissa}{_EXPONENTS[len(digits)]}"
+        return f"{digits[0]}.{digits[1:]}{_EXPONENTS[len(digits)]}"
     if isinstance(value, Histogram):
         raise TypeError(f"{value!r} is no number")
     if type(value) is float and 0 <= value < _PLAIN_BELOW:

@@ -105,5 +105,5 @@ def _host(row: Mapping[str, str]) -> Host:
 
 
 def _quantity(text: str) -> float:
-    number, unit = text.replace(",", "").split()
+    number, unit = text.partition("(")[0].replace(",", "").split()  # its noise is no matter here
     return float(number) * _UNITS[unit]

@@ -259,7 +259,10 @@ def classic_runs(pid: int) -> tuple[float, float]:
     """Runs and nanoseconds of a process's programs on classic tracepoints."""
     runs = nanoseconds = 0
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        lines = entry.read_text().splitlines()
+        try:
+            lines = entry.read_text().splitlines()
+        except FileNotFoundError:  # closed meanwhile
+            continue
         info = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         if info.get("prog_type") == _CLASSIC:
             runs += int(info.get("run_cnt", 0))

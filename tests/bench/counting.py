@@ -41,7 +41,11 @@ def borrow(pid: int, name: str) -> BpfMap:
     kind, key_size, structure = _MAPS[name]
     size, fields = struct_layout(structure)
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        info = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
+        try:
+            text = entry.read_text()
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         numbers = [int(info.get(word, "0"), 0) for word in ("map_type", "key_size", "value_size")]
         most = int(info.get("max_entries", "0"))
         # An array of one is the blank that new records are made from.

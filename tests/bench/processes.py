@@ -32,7 +32,11 @@ def map_bytes(pid: int) -> int:
     """The kernel's memory of the BPF maps that a process holds."""
     maps = {}
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        info = dict(line.split(":", 1) for line in entry.read_text().splitlines() if ":" in line)
+        try:
+            text = entry.read_text()
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "map_type" in info:
             maps[info["map_id"].strip()] = int(info["memlock"])
     return sum(maps.values())

@@ -62,6 +62,7 @@ class Host:
         clocks: what KVM makes of VMs' clocks.
         offsets: what is added to the TSC, by vCPU.
         tsc_hz: how fast that runs.
+        system: the system itself; None: this machine, but for how fast that runs.
     """
 
     tree: ProcfsTree
@@ -74,6 +75,7 @@ class Host:
     clocks: BpfMap = field(default_factory=lambda: MemoryMap("vm_clocks", clocks_layout()))
     offsets: BpfMap = field(default_factory=lambda: MemoryMap("tsc_offsets", offsets_layout()))
     tsc_hz: int | None = 2_000_000_000
+    system: System | None = None
 
     def vcpu(self, tid: int, tgid: int, created_ns: int = 20_000_000_000, **counted: Any) -> None:
         """Write the record of a vCPU thread."""
@@ -95,7 +97,7 @@ class Host:
             VcpuReader(self.vcpus, self.retired, self.monotonic),
             Addressing(inventory, None, self.tree.root),
             extras=self.extras,
-            system=System(tsc_hz=self.tsc_hz),
+            system=self.system or System(tsc_hz=self.tsc_hz),
         )
 
     def cycle(self) -> Cycle:

@@ -172,6 +172,12 @@ class MemoryMap(BpfMap):
             yield key, memoryview(place)
         place[:] = b"\xff" * len(place)
 
+    def batches(self) -> Iterator[tuple[memoryview, memoryview]]:
+        content = list(self.items())
+        for first in range(0, len(content), 2):
+            keys, values = zip(*content[first : first + 2], strict=True)
+            yield memoryview(b"".join(keys)), memoryview(b"".join(values))
+
     def drain(self) -> Iterator[tuple[bytes, bytes]]:
         entries = 0
         while self._content:

@@ -10,8 +10,8 @@ from kvmexporter.addressing import VmAddressing
 from kvmexporter.collectors.host_network import HostNetworkCollector, HostNetworkSample
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.devices import Virtio
+from kvmexporter.sources.host_nics import HostNics
 from kvmexporter.sources.qemu import QemuFacts
-from kvmexporter.sources.sysfs import Sysfs
 from kvmexporter.sources.system import System
 from kvmexporter.sources.taps import Taps
 from tests.unit.host import Host
@@ -20,8 +20,8 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 
 
 def collector(host: Host, tmp_path: Path) -> HostNetworkCollector:
-    system = System(sysfs=Sysfs(tmp_path), taps=Taps(host.tree.root))
-    return HostNetworkCollector(replace(host.sources(), system=system))
+    host.system = System(taps=Taps(host.tree.root), nics=HostNics(tmp_path))
+    return HostNetworkCollector(host.sources())
 
 
 def test_no_taps(host: Host, tmp_path: Path) -> None:
@@ -56,8 +56,9 @@ def test_the_way_of_a_packet(host: Host, tmp_path: Path) -> None:
     assert list(one.findings(sample)) == []
 
 
-def test_many_nics_take_turns(host: Host, tmp_path: Path) -> None:
-    """A sample asks for sixteen; whoever is gone is forgotten."""
+def test_many_nics_take_turns(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample asks for some of them; whoever is gone is forgotten."""
+    monkeypatch.setattr("kvmexporter.collectors.host_network._MAX_ASKED", 16)
     net = tmp_path / "class/net"
     for number in range(40):
         (net / f"gone{number}").mkdir(parents=True)
@@ -75,6 +76,32 @@ def test_many_nics_take_turns(host: Host, tmp_path: Path) -> None:
         assert list(one.sample(host.cycle()).nics) == ["lo"]
     host.tree.end(100)
     assert one.sample(host.cycle()).nics == {}
+
+
+def test_taps_that_come_and_go(host: Host, tmp_path: Path) -> None:
+    """Of many, one that is gone is told for a minute at most, and a new VM's at once."""
+    net = tmp_path / "class/net"
+
+    def start(number: int) -> None:
+        (net / f"gone{number}").mkdir(parents=True)
+        (net / f"gone{number}" / "tun_flags").write_text("0x2\n")
+        netdev = f"tap,id=n,ifname=gone{number}"
+        host.tree.process(10 + number, [QEMU, "-netdev", netdev, "-device", "e1000,netdev=n"])
+
+    for number in range(100):
+        start(number)
+    one = collector(host, tmp_path)
+    told = [set(one.sample(host.cycle()).roles)]
+    assert told == [{f"gone{number}" for number in range(100)}]
+    for number in range(50):
+        (net / f"gone{number}" / "tun_flags").unlink()
+    start(100)
+    for _ in range(4):
+        host.monotonic.now += 15.0
+        told.append(set(one.sample(host.cycle()).roles))
+    assert all("gone100" in roles for roles in told[1:])
+    assert [len(roles) for roles in told] == sorted(map(len, told), reverse=True)
+    assert told[-1] == {f"gone{number}" for number in range(50, 101)}
 
 
 def test_advice() -> None:
@@ -104,10 +131,11 @@ def test_what_nobody_drives(
     (tmp_path / "class/net/lo/tun_flags").write_text("0x5002\n")
     host.tree.process(10, [QEMU, "-name", "web", "-netdev", "tap,id=n,ifname=lo",
                            "-device", f"{driver},netdev=n,id=nic0"])  # fmt: skip
+    one = collector(host, tmp_path)
     cycle = host.cycle()
     virtio = () if features is None else (
         Virtio("/machine/peripheral/nic0", "virtio-net", 3, False, features),
     )  # fmt: skip
     facts = QemuFacts("10.0", (), virtio)
     cycle.addressing = {vm.id: VmAddressing((), (), facts, None, "") for vm in cycle.vms}
-    assert collector(host, tmp_path).sample(cycle).idle == idle
+    assert one.sample(cycle).idle == idle

@@ -46,6 +46,7 @@ def test_accesses_of_a_vm_that_nobody_has_asked_about(host: Host) -> None:
     host.tree.process(11, [QEMU, "-name", "db"], start_ticks=2000)
     host.vcpu(1001, 10, io={1: 2, 3: 3, 8: 5}, io_handling={3: 7, HISTOGRAM_BUCKETS: 9000})
     host.vcpu(1101, 11, io={6: 11})
+    host.extras = frozenset({"io.rare"})
     assert series(host) == {
         ("kvm_vm_io_exits_total", "web", *UNKNOWN, "pio", "read", "userspace"): 2,
         ("kvm_vm_io_exits_total", "web", *UNKNOWN, "pio", "write", "userspace"): 3,

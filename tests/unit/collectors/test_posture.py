@@ -2,7 +2,6 @@
 """How VMs are built, as metrics and advice."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from kvmexporter.collector import Cycle
 from kvmexporter.collectors.posture import PostureCollector
 from kvmexporter.errors import KvmExporterError
 from kvmexporter.model.io import IoTarget
-from kvmexporter.sources.sysfs import Sysfs
+from kvmexporter.sources.host_nics import HostNics
 from kvmexporter.sources.system import System
 from kvmexporter.sources.taps import Taps
 from tests.unit.host import Host
@@ -24,8 +23,8 @@ Series = dict[tuple[str, ...], object]
 
 
 def collector(host: Host, tmp_path: Path) -> PostureCollector:
-    system = System(sysfs=Sysfs(tmp_path), taps=Taps(host.tree.root))
-    return PostureCollector(replace(host.sources(), system=system))
+    host.system = System(taps=Taps(host.tree.root), nics=HostNics(tmp_path))
+    return PostureCollector(host.sources())
 
 
 def look(host: Host, one: PostureCollector) -> tuple[dict[str, Series], list[tuple[str, ...]]]:
@@ -82,6 +81,21 @@ def test_a_tap_that_was_handed_over(host: Host, tmp_path: Path) -> None:
     series, told = look(host, collector(host, tmp_path))
     assert series["kvm_vm_nic_info"] == {("web", "nic0", "tap", "vnet7", "", ""): 1}
     assert told == []
+
+
+def test_a_tap_that_is_made_anew(host: Host, tmp_path: Path) -> None:
+    """With few of them, the next sample knows, and of one that is gone, too."""
+    flags = tmp_path / "class/net/tap0/tun_flags"
+    flags.parent.mkdir(parents=True)
+    flags.write_text("0x5102\n")
+    vm(host, *GOOD)
+    one = collector(host, tmp_path)
+    told: list[tuple[str, ...]] = []
+    for text in ("0x5102\n", "0x1002\n", ""):
+        flags.write_text(text)
+        host.monotonic.now += 1.0
+        told += look(host, one)[0]["kvm_vm_nic_info"]
+    assert [labels[-2:] for labels in told] == [("on", "on"), ("off", "off"), ("", "")]
 
 
 def test_a_vm_that_is_badly_built(host: Host, tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ def test_only_what_is_not_zero() -> None:
     ]
 
 
+def test_rows_that_count_little() -> None:
+    """Their last counter, a sum of times, is no count."""
+    counted_ = counted(3, 4, 900, 0, 0, 0)
+    assert [number for number, _ in counted_.rows("exits", 3, 7)] == [0]
+    assert counted_.rows("exits", 3, 8) == []
+    assert counted(3, 4, 0, 0, 0, 0).rows("exits", 3, 7) == [(0, [3, 4, 0])]
+
+
 def test_an_unknown_array() -> None:
     """A name that the C does not have is an error, never zero."""
     with pytest.raises(KeyError, match="ecits"):

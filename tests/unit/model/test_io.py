@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw I/O counters become accesses to devices."""
 
+import pytest
+
 from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.io import UNKNOWN_TARGET, DevicePath, IoExit, IoTarget, vm_io
@@ -79,3 +81,18 @@ def test_times_of_one_device_and_path_add_up() -> None:
     targets = (UNKNOWN_TARGET, IoTarget("net0", "a", "vhost"), IoTarget("net0", "b", "vhost"))
     io = vm_io(counters(io_handling={WORDS + 3: 7, 2 * WORDS + 3: 11}), targets)
     assert io.handling == {DevicePath("net0", "vhost"): Histogram((0, 0, 0, 18, *[0] * 20), 0)}
+
+
+@pytest.mark.parametrize("least", [0, 1, 17, 18, 19])
+def test_times_of_rare_accesses_may_be_left_out(least: int) -> None:
+    """As many as are told by one name; the sum of the times is no access."""
+    counted = counters(
+        io={cell(1, "mmio", "read", "kernel"): 18},
+        io_handling={WORDS + 3: 7, WORDS + 4: 11, 2 * WORDS - 1: 10**9},
+    )
+    io = vm_io(counted, (UNKNOWN_TARGET, NIC), least)
+    assert len(io.handling) == (least <= 18)
+    assert io.exits
+    twice = (UNKNOWN_TARGET, NIC, IoTarget(NIC.device, "other", NIC.path))
+    for targets in ((), (UNKNOWN_TARGET,), twice):
+        assert len(vm_io(counted, targets, least).handling) == 1, "others may add to it"

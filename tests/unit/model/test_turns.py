@@ -50,3 +50,13 @@ def test_what_is_too_large_has_its_turn() -> None:
     assert turns.take(weights) == {"huge"}
     assert turns.take(weights) == {"small"}
     assert turns.take(weights) == {"huge"}
+
+
+def test_who_cannot_wait() -> None:
+    """Goes before all others, and takes no more than they would."""
+    turns: Turns[str] = Turns(2)
+    weights = dict.fromkeys("abcd", 1)
+    assert turns.take(weights) == {"a", "b"}
+    assert turns.take(weights, {"b"}) == {"b", "c"}
+    assert turns.take(weights, {"a", "b", "c"}) == {"a", "b"}
+    assert turns.take(weights) == {"d", "c"}

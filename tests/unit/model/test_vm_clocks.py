@@ -50,6 +50,8 @@ def test_timers_are_named_as_the_c_counts_them() -> None:
         ((17, 28, 10), 18),
         ((5, (1 << 64) - 6), 11),  # on both sides of 0
         ((1 << 63, (1 << 63) - 3), 3),
+        ((0, (1 << 63) - 1), (1 << 63) - 1),
+        ((1, (1 << 64) - 1, 4, (1 << 64) - 7), 11),
     ],
 )
 def test_offset_spread(offsets: tuple[int, ...], spread: int | None) -> None:

@@ -94,6 +94,33 @@ def test_views_are_of_the_same(numbers: BpfMap, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 503, MAX_ENTRIES])
+def test_batches_are_of_the_same(numbers: BpfMap, count: int) -> None:
+    """Keys and values of each, one behind the other and in the same order."""
+    content = fill(numbers, count)
+    seen: list[tuple[bytes, bytes]] = []
+    for keys, values in numbers.batches():
+        of_keys, of_values = bytes(keys), bytes(values)
+        ones = [of_keys[place : place + 4] for place in range(0, len(of_keys), 4)]
+        theirs = [of_values[place : place + 16] for place in range(0, len(of_values), 16)]
+        seen += zip(ones, theirs, strict=True)
+    assert len(seen) == count
+    assert dict(seen) == content
+    assert numbers.entries == count
+
+
+def test_some_fields_of_a_value() -> None:
+    """Those that are named, whatever lies before, between and behind them."""
+    fields = {"a": (0, 8, 1), "b": (8, 4, 1), "c": (12, 4, 1), "d": (16, 8, 1), "e": (24, 8, 1)}
+    layout = MapLayout(4, 32, 1, fields)
+    data = struct.pack("QIIQQ", 2, 3, 5, (1 << 64) - 1, 11)
+    assert layout.struct_of(("b", "d")).unpack(data) == (3, (1 << 64) - 1)
+    assert layout.struct_of(("a", "b", "c", "d", "e")).unpack(data) == (2, 3, 5, (1 << 64) - 1, 11)
+    assert layout.struct_of(("c",)).unpack_from(data) == (5,)
+    with pytest.raises(KeyError, match="'f'"):
+        layout.struct_of(("f",))
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 503, MAX_ENTRIES])
 def test_drain_gives_each_once_and_leaves_none(numbers: BpfMap, count: int) -> None:
     """What was read is gone."""
     content = fill(numbers, count)

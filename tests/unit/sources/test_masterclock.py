@@ -75,3 +75,71 @@ def test_a_vm_that_is_not_known_yet(maps: Maps) -> None:
     maps.now_ns += 200 * SECOND
     assert maps.reader.read([]) == {}
     assert maps.left() == 0
+
+
+@pytest.mark.parametrize(("early_ns", "known"), [(10_000_000, True), (10_000_001, False)])
+def test_a_start_that_procfs_rounds(maps: Maps, early_ns: int, known: bool) -> None:
+    """An entry may be as much older than its process as a start can be off, and no older."""
+    write_clock(maps.clocks, 10, WEB.start_ns - early_ns, master_clock=2)
+    write_offset(maps.offsets, 10, 0, 17, 1, WEB.start_ns - early_ns)
+    expected = {WEB: MasterClock(True, offset_writes=1, offset_spread=0)} if known else {}
+    assert maps.reader.read([WEB]) == expected
+    assert maps.left() == 2 * known
+
+
+def test_a_pid_that_is_taken_again(maps: Maps) -> None:
+    """What was a VM's is nobody's once its pid is another's, though the maps are as they were."""
+    again = VmId(WEB.start_ns + SECOND, WEB.pid)
+    write_offset(maps.offsets, 10, 0, 17, 1, WEB.start_ns)
+    write_offset(maps.offsets, 10, 1, 19, 1, WEB.start_ns)
+    assert maps.reader.read([WEB]) == {WEB: MasterClock(offset_writes=2, offset_spread=2)}
+    write_offset(maps.offsets, 10, 1, 23, 3, again.start_ns)
+    assert maps.reader.read([again]) == {again: MasterClock(offset_writes=3, offset_spread=0)}
+    assert maps.left() == 1
+
+
+def test_a_pid_that_is_taken_again_at_once(maps: Maps) -> None:
+    """The same before the new VM has written any."""
+    write_offset(maps.offsets, 10, 0, 17, 1, WEB.start_ns)
+    assert maps.reader.read([WEB])
+    assert maps.reader.read([VmId(WEB.start_ns + SECOND, WEB.pid)]) == {}
+    assert maps.left() == 0
+
+
+def test_what_changes(maps: Maps) -> None:
+    """Each reading tells what is in the maps now: another offset, another vCPU, another VM."""
+    write_offset(maps.offsets, 10, 0, 17, 1, WEB.start_ns)
+    for _ in range(2):
+        assert maps.reader.read([WEB, DB]) == {WEB: MasterClock(offset_writes=1, offset_spread=0)}
+    write_offset(maps.offsets, 10, 0, 11, 2, WEB.start_ns)
+    write_offset(maps.offsets, 10, 1, 16, 1, WEB.start_ns)
+    web = MasterClock(offset_writes=3, offset_spread=5)
+    assert maps.reader.read([WEB, DB]) == {WEB: web}
+    write_offset(maps.offsets, 11, 0, 17, 7, DB.start_ns)
+    assert maps.reader.read([WEB, DB]) == {
+        WEB: web,
+        DB: MasterClock(offset_writes=7, offset_spread=0),
+    }
+    assert maps.reader.read([WEB]) == {WEB: web}
+    assert maps.left() == 3
+
+
+def test_offsets_that_nobody_claims(maps: Maps) -> None:
+    """They go when they are old, though nothing else has changed, and a VM's own stay."""
+    write_offset(maps.offsets, 10, 0, 17, 1, WEB.start_ns)
+    write_offset(maps.offsets, 11, 0, 17, 1, DB.start_ns)
+    web = {WEB: MasterClock(offset_writes=1, offset_spread=0)}
+    maps.now_ns = DB.start_ns + 120 * SECOND
+    for _ in range(2):
+        assert maps.reader.read([WEB]) == web
+        assert maps.left() == 2
+    maps.now_ns += 1
+    assert maps.reader.read([WEB]) == web
+    assert maps.left() == 1
+
+
+def test_offsets_on_both_sides_of_zero(maps: Maps) -> None:
+    """Offsets are modulo 2^64: those of one VM can be small and huge, and next to each other."""
+    for vcpu, offset in enumerate([-3, 2, -1, 0]):
+        write_offset(maps.offsets, 10, vcpu, offset, 1, WEB.start_ns)
+    assert maps.reader.read([WEB])[WEB].offset_spread == 5
