@@ -12,12 +12,12 @@ entities, no document type, a bounded number of devices, and every text bounded 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from typing import TYPE_CHECKING
 
 from kvmexporter.model.vm import bounded_name
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 MAX_DEVICES = 256
 _MAX_OPTIONS = 32
@@ -196,6 +196,12 @@ def parse_status(text: bytes, *, system: bool = True) -> LibvirtDomain:
     Raises:
         NotADomainError: it is none.
     """
+    # A host without libvirt does without their memory.
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
     try:
         root = fromstring(text, forbid_dtd=True)
     except DefusedXmlException as err:
@@ -227,7 +233,7 @@ def parse_status(text: bytes, *, system: bool = True) -> LibvirtDomain:
     )
 
 
-def _devices(domain: Element) -> Iterator[LibvirtDevice]:
+def _devices(domain: "Element") -> Iterator[LibvirtDevice]:
     for element in (domain.findall("devices/*"))[:MAX_DEVICES]:
         if element.tag == "emulator":
             continue
@@ -248,7 +254,7 @@ def _devices(domain: Element) -> Iterator[LibvirtDevice]:
         )
 
 
-def _model(element: Element) -> str:
+def _model(element: "Element") -> str:
     if element.tag == "disk":
         return _attribute(element.find("target"), "bus")
     if element.tag == "serial":
@@ -264,7 +270,7 @@ def _model(element: Element) -> str:
     return _attribute(element.find("model"), "type")
 
 
-def _pci_address(address: Element) -> str:
+def _pci_address(address: "Element") -> str:
     """`BUS:SLOT.FUNCTION` of the buses that libvirt numbers as its controllers.
 
     The guest numbers the buses behind bridges itself, so only bus 0 is the same for all.
@@ -276,11 +282,11 @@ def _pci_address(address: Element) -> str:
     return f"{bus:02x}:{slot:02x}.{function}"
 
 
-def _attribute(element: Element | None, name: str) -> str:
+def _attribute(element: "Element | None", name: str) -> str:
     return "" if element is None else bounded_name(element.get(name, ""))
 
 
-def _attributes(element: Element | None) -> Mapping[str, str]:
+def _attributes(element: "Element | None") -> Mapping[str, str]:
     if element is None:
         return {}
     items = list(element.items())[:_MAX_OPTIONS]
@@ -292,7 +298,7 @@ def _number(text: str | None) -> int | None:
     return int(found[0]) if found else None
 
 
-def _size(element: Element | None) -> int | None:
+def _size(element: "Element | None") -> int | None:
     if element is None:
         return None
     number = _number(element.text)
