@@ -11,7 +11,7 @@ COPY kvmexporter ./kvmexporter
 COPY dashboards ./dashboards
 COPY docs/runbooks ./docs/runbooks
 RUN python3 -m venv /opt/kvmexporter \
-    && /opt/kvmexporter/bin/pip install --no-cache-dir . \
+    && /opt/kvmexporter/bin/pip install --no-cache-dir .[fast] \
     && /opt/kvmexporter/bin/pip uninstall -y pip setuptools
 
 FROM debian:bookworm-slim

@@ -55,7 +55,7 @@ test-packages:
 $(VENV)/.installed: pyproject.toml packages.txt | packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q --editable . --group dev
+	$(BIN)/pip install -q --editable .[fast] --group dev
 	@touch $@
 
 .PHONY: run

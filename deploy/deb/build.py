@@ -36,7 +36,7 @@ Architecture: {architecture}
 Maintainer: kvmexporter developers <kvmexporter@localhost>
 Installed-Size: {size}
 Depends: python3 (>= 3.11), passwd
-Recommends: python3-bpfcc, linux-headers-{architecture}
+Recommends: python3-bpfcc, python3-isal, linux-headers-{architecture}
 Description: Prometheus exporter and timekeeping monitor for KVM
  Says, per VM, why the guest leaves guest mode and which I/O path it leaves
  through, how long the host takes to bring it back, whether its clock can be

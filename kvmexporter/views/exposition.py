@@ -35,9 +35,18 @@ _PLAIN_ESCAPING = (openmetrics.UNDERSCORES, openmetrics.ALLOWUTF8)
 # An eighth larger than at 6, in a quarter of the time: most of what a scrape took, once.
 _GZIP_LEVEL = 3
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-# Beyond this ISA-L compresses, in a quarter of that time; who has few VMs does without its memory.
+# Beyond this ISA-L compresses, if it is there, in a quarter of that time; who has few VMs does
+# without its memory.
 _LARGE_BYTES = 1 << 20
-_ISAL_LEVEL = 1
+_FASTEST_LEVEL = 1
+
+
+def _for_large() -> "_Compressor":
+    try:
+        from isal import isal_zlib
+    except ImportError:  # no must: it is faster
+        return zlib.compressobj(_FASTEST_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    return isal_zlib.compressobj(_FASTEST_LEVEL, isal_zlib.DEFLATED, _GZIP_FORMAT)
 
 
 class _Compressor(Protocol):
@@ -117,9 +126,7 @@ class Writer:
     def _add(self, text: bytes) -> None:
         self._written.write(self._gzip.compress(text) if self._gzip else text)
         if self._compress and not self._gzip and self._written.tell() > _LARGE_BYTES:
-            from isal import isal_zlib
-
-            self._begin(isal_zlib.compressobj(_ISAL_LEVEL, isal_zlib.DEFLATED, _GZIP_FORMAT))
+            self._begin(_for_large())
 
     def _begin(self, gzip: "_Compressor") -> None:
         """Compress from here on, and what was written before."""
