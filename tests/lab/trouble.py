@@ -55,7 +55,12 @@ class Scene:
         self.exporter = Exporter(
             *("--web.listen-address", f"{_ADDRESS}:{HOST_EXPORTER}"),
             *("--guest-agent", "--balloon.interval", "5", "--balloon.set-polling", "2"),
-            *("--collector.exits.per-vcpu", "--collector.devices.virtio", "--collector.io.rare"),
+            *(
+                "--collector.exits.per-vcpu",
+                "--collector.devices.virtio",
+                "--collector.devices.legacy",
+                "--collector.io.rare",
+            ),
             "--collector.balloon.details",
             port=HOST_EXPORTER,
             everything=False,
