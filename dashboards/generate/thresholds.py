@@ -91,7 +91,7 @@ VHOST_WORKER: Final = 0.9
 """Of a worker's CPU: a queue behind it grows."""
 
 HALT_POLLING: Final = 0.2
-"""Of a vCPU's time, at most, spent polling for events that did not come."""
+"""Of a vCPU's time, spent polling for events that did not come."""
 
 # The exporter
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which features of the host's NICs are on, as ethtool(8) shows them: by ioctl, some 3 µs a NIC.
+"""Which features of the host's NICs are on, as ethtool(8) shows them: by ioctl, some 10 µs a NIC.
 
 Source: include/uapi/linux/ethtool.h; SIOCETHTOOL with ETHTOOL_GFEATURES, since Linux 2.6.39, and
 ETHTOOL_GSTRINGS for the names. Nobody has to be root. The same by netlink and pyroute2 took 10 MiB
-and a thousand times as long, for hundreds of taps more than all else that a scrape does.
+and hundreds of times as long, for hundreds of taps more than all else that a scrape does.
 """
 
 import ctypes

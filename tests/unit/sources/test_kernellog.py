@@ -86,6 +86,9 @@ def test_this_system_from_its_beginning(kmsg: KernelLog) -> None:
     ).stdout.splitlines()
     assert len(messages) > 100
     told = kmsg.read()
+    assert any("clocksource" in text for text in told) == any(
+        "clocksource" in text for text in messages
+    )
     # The very first may be forgotten in between, and dmesg breaks a message of several lines.
     assert len(set(messages[50:100]) - set(told)) <= 5
     assert len(kmsg.read()) < 100
