@@ -185,7 +185,7 @@ class Addressing:
         for state in self._due(now, elapsed):
             state.busy = True
             if self._can_be_asked(state.vm):
-                self._pace.visits()
+                self._pace.visits(first=state.facts is None and not state.failures)
             yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
         for state in self._moving(now):
             state.busy = True

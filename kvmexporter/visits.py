@@ -20,9 +20,10 @@ _REFRESH_SECONDS = 60.0
 _GLANCE_SECONDS = 15.0
 _MOVING_SECONDS = 5.0
 _MOVING_FOR_SECONDS = 60.0
-_GLANCE_WEIGHT = 0.15  # of a visit
+_GLANCE_WEIGHT = 0.33  # of a visit to a VM whose machine is as it was
+_FIRST_WEIGHT = 4.0
 _STALE_SECONDS = 300.0
-_MAX_SHARE = 0.005  # of a processor
+_MAX_SHARE = 0.004  # of a processor
 _MAX_BACKOFF_SECONDS = 300.0
 _MAX_DOUBLINGS = 16
 _MANY_UNKNOWN = 100
@@ -127,7 +128,7 @@ class Pace:
 
     def __init__(self, glance_seconds: float | None) -> None:
         self._glance_seconds = glance_seconds
-        self._asked = 0.0  # visits, a glance being a small part of one
+        self._asked = 0.0  # visits; a first one is some of them, a glance a part of one
         self._seconds = 0.0  # what they took
         self._stretch = 1.0
 
@@ -146,9 +147,9 @@ class Pace:
         """How long after a look at what moves the next one is due, while nothing does."""
         return self._glance_seconds or _GLANCE_SECONDS * self._stretch
 
-    def visits(self) -> None:
-        """Count a visit."""
-        self._asked += 1
+    def visits(self, *, first: bool = False) -> None:
+        """Count a visit; the first one to a VM takes longer, and does not come again."""
+        self._asked += _FIRST_WEIGHT if first else 1.0
 
     def glances(self) -> None:
         """Count a look at what moves."""

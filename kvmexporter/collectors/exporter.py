@@ -101,7 +101,7 @@ REFRESH_INTERVAL = Metric(
     "kvmexporter_vm_refresh_interval_seconds",
     Kind.GAUGE,
     "How often each VM's VMM is asked: every minute, and less often where there are so many VMs "
-    "that asking would take more than 0.5 % of a processor.",
+    "that asking would take more than 0.4 % of a processor.",
 )
 START_TIME = Metric(
     "process_start_time_seconds",

@@ -166,11 +166,13 @@ def _visits(cost: Cost) -> str:
     if cost.missing_visits_share is None:
         return "no visit was measured"
     visit_ms = (cost.visit_seconds or 0) * 1e3
+    first_ms = (cost.first_visit_seconds or 0) * 1e3
     return (
         f"{cost.window.share * 100:.2f} % in {cost.window.seconds:.0f} s with "
         f"{cost.window.visits} visits to VMs and {cost.window.glances} looks at balloons alone; "
         f"each VM is visited every {cost.refresh_seconds:.0f} s, its balloon looked at "
-        f"{GLANCES_A_VISIT:.0f} times as often, a visit takes {visit_ms:.1f} ms: "
+        f"{GLANCES_A_VISIT:.0f} times as often, such a visit takes {visit_ms:.1f} ms, the first "
+        f"{first_ms:.1f}: "
         f"{cost.missing_visits_share * 100:.2f} % added for those that this time did not have"
     )
 

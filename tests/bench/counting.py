@@ -14,14 +14,16 @@ from kvmexporter.sources.bpfmaps import BpfMap, MapLayout
 from tests.unit.vcpu_records import struct_layout
 
 _PIDFD_GETFD = 438  # of every architecture
-_HASH, _ARRAY = 1, 2
+_HASH, _ARRAY, _LRU_HASH = 1, 2, 9
 
-# Name → kind of map, bytes of a key, the structure that it holds. No other map is alike.
+# Name → kind of map, bytes of a key, the structure that it holds, "" for one number of eight
+# bytes. No other map is alike.
 _MAPS = {
     "vcpus": (_HASH, 4, "vcpu"),
     "near_vcpus": (_ARRAY, 4, "vcpu"),
     "vm_clocks": (_HASH, 4, "vm_clock"),
     "tsc_offsets": (_HASH, 8, "tsc_offset"),
+    "unknown_addresses": (_LRU_HASH, 16, ""),
 }
 
 # What a record's head has besides counters.
@@ -33,13 +35,13 @@ def borrow(pid: int, name: str) -> BpfMap:
 
     Args:
         pid: the server's process.
-        name: one of `vcpus`, `near_vcpus`, `vm_clocks`, `tsc_offsets`.
+        name: one of `vcpus`, `near_vcpus`, `vm_clocks`, `tsc_offsets`, `unknown_addresses`.
 
     Raises:
         LookupError: the process holds no such map.
     """
     kind, key_size, structure = _MAPS[name]
-    size, fields = struct_layout(structure)
+    size, fields = struct_layout(structure) if structure else (8, {})
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         try:
             text = entry.read_text()

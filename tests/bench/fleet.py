@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from kvmexporter.model.metrics import RARE_BELOW
+from kvmexporter.model.regiontable import PORT
 from kvmexporter.sources.qemu import QemuFacts, Visitor
 from tests.bench.counting import borrow
 from tests.bench.recording import linux_guest
@@ -29,6 +30,8 @@ from tests.unit.vcpu_records import record
 
 VCPUS = 8
 _MOST_MAGNITUDES = 5
+_UNKNOWN_PORT = 0xED
+_REGION_KEY = struct.Struct("QII")  # struct region_key
 _SOURCE = Path(__file__).parent / "src" / "idle_vm.c"
 _QEMU = "/usr/bin/qemu-system-x86_64"
 
@@ -133,3 +136,19 @@ class Fleet:
                     write_offset(offsets, vm.pid, vcpu, tsc["offset"], tsc["writes"], now)
                     written += 1
         return written
+
+    def touch_unknown(self, exporter: int, vms: int) -> int:
+        """Let the first so many VMs touch what none of their devices has: each is visited again.
+
+        Args:
+            exporter: process of its server.
+            vms: how many; with some hundred more the kernel forgets the first.
+
+        Returns:
+            How many it are.
+        """
+        touched = self._vms[:vms]
+        with borrow(exporter, "unknown_addresses") as unknown:
+            for vm in touched:
+                unknown.set(_REGION_KEY.pack(_UNKNOWN_PORT, vm.pid, PORT), struct.pack("Q", 1000))
+        return len(touched)

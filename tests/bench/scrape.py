@@ -39,6 +39,7 @@ _VISITED, _GLANCED = "kvmexporter_vm_refresh_age_seconds", "kvm_vm_balloon_age_s
 GLANCES_A_VISIT = _REFRESH_SECONDS / _GLANCE_SECONDS
 _SETTLE_SECONDS = 300.0
 _AT_REST_SHARE = 0.1  # of a core: no visits but for single ones
+_VISITED_AGAIN = 250  # at most
 _DURATION = re.compile(
     r'^kvmexporter_collector_duration_seconds\{collector="([^"]+)"\} (\S+)', re.MULTILINE
 )
@@ -84,7 +85,8 @@ class Cost:
         by_collector: collector → (series of one VM, seconds it took, median).
         rest_seconds: what a client waits beyond all collectors, median.
         refresh_seconds: how long after a visit a VM's QEMU is visited again.
-        visit_seconds: processor time of a visit, the first one; None if none was seen.
+        first_visit_seconds: processor time of the first visit to a VM; None if none was seen.
+        visit_seconds: of a visit to one whose machine is as it was; None if none was seen.
         window: some intervals of 15 s with a scrape in each; None if there were none.
     """
 
@@ -104,6 +106,7 @@ class Cost:
     by_collector: dict[str, tuple[float, float]]
     rest_seconds: float
     refresh_seconds: float
+    first_visit_seconds: float | None = None
     visit_seconds: float | None = None
     window: Window | None = None
     without: str = ""
@@ -134,7 +137,7 @@ def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", interval
     flags = ["--collector.exits.per-vcpu"] if per_vcpu else []
     flags += [f"--no-collector.{without}"] if without else []
     with Exporter(*flags, everything=False) as server:
-        visit = _visit_all(server, fleet)
+        first, visit = _visit_all(server, fleet), _visit_again(server, fleet)
         cpu, wall, bodies = [], [], []
         forget_peak(server.pid)
         for _ in range(_SCRAPES):
@@ -169,6 +172,7 @@ def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", interval
             waited - sum(each.values()) for waited, each in zip(wall, took, strict=True)
         ),
         refresh_seconds=scrape.sum("kvmexporter_vm_refresh_interval_seconds"),
+        first_visit_seconds=first,
         visit_seconds=visit,
         window=window,
         without=without,
@@ -189,6 +193,20 @@ def _visit_all(server: Exporter, fleet: Fleet) -> float | None:
     """
     began, used = time.monotonic(), cpu_seconds(server.pid)
     assert fleet.count(server.pid) == len(fleet) * VCPUS
+    return _seconds_of_a_visit(server, began, used, len(fleet), 0)
+
+
+def _visit_again(server: Exporter, fleet: Fleet) -> float | None:
+    """Have VMs visited that are as they were: the same, of such a visit."""
+    began, used = time.monotonic(), cpu_seconds(server.pid)
+    touched = fleet.touch_unknown(server.pid, _VISITED_AGAIN)
+    return _seconds_of_a_visit(server, began, used, len(fleet), touched)
+
+
+def _seconds_of_a_visit(
+    server: Exporter, began: float, used: float, vms: int, visits_at_least: int
+) -> float | None:
+    """Wait until the visits are over that began then, when the server had used so much."""
     deadline = began + _SETTLE_SECONDS
     scraping = 0.0
     while True:
@@ -196,8 +214,8 @@ def _visit_all(server: Exporter, fleet: Fleet) -> float | None:
             assert time.monotonic() < deadline, "the server never rests"
         before, passed = cpu_seconds(server.pid), time.monotonic() - began
         ages = _ages(_scraped(server), _VISITED)
-        if len(ages) >= len(fleet):
-            visits = sum(age < passed for age in ages)
+        visits = sum(age < passed for age in ages)
+        if len(ages) >= vms and visits >= visits_at_least:
             return (before - used - scraping) / visits if visits else None
         scraping += cpu_seconds(server.pid) - before
         assert time.monotonic() < deadline, "not every VM was visited"

@@ -67,6 +67,7 @@ def cost(vms: int) -> Cost:
         by_collector={"exits": (55.0, 0.03), "io": (22.0, 0.04)},
         rest_seconds=0.05,
         refresh_seconds=600.0,
+        first_visit_seconds=0.017,
         visit_seconds=0.003,
         window=Window(60.0, 0.023, 0, 0) if vms == 500 else None,
     )
