@@ -83,13 +83,16 @@ class Counters:
         indexes = map((-first).__add__, self._places[begin:end])
         return zip(indexes, self._values[begin:end], strict=True)
 
-    def rows(self, name: str, size: int, least: int = 0) -> list[tuple[int, list[int]]]:
+    def rows(
+        self, name: str, size: int, least: int = 0, may_lack: Sequence[bool] = ()
+    ) -> list[tuple[int, list[int]]]:
         """(number, counters) of those rows of the array that are not all zero.
 
         Args:
             name: of the array.
             size: counters of a row.
             least: rows that count less, their last counter aside, are left out.
+            may_lack: number → whether that row may be; all may where nothing is given.
         """
         first, count = self._layout.arrays[name]
         places, values = self._places, self._values
@@ -99,7 +102,7 @@ class Counters:
             number = (places[at] - first) // size
             begin = first + number * size
             end = bisect_left(places, begin + size, at)
-            if least:
+            if least and (not may_lack or may_lack[number]):
                 counted = end - (places[end - 1] == begin + size - 1)
                 if sum(values[at:counted]) < least:
                     at = end

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Port and memory-mapped accesses: to which device, by which path, who handled them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import NamedTuple
 
 from kvmexporter.model.counters import Counters
@@ -119,7 +121,33 @@ class UnknownAddress:
     accesses: int
 
 
-def vm_io(counters: Counters, targets: Sequence[IoTarget], least: int = 0) -> VmIo:
+class _Names(NamedTuple):
+    """What the I/O counters of VMs with the same slots are called.
+
+    Attributes:
+        exits: cell → what it counts.
+        times: slot → what its handling times are told by.
+        is_alone: slot → whether no other slot's times are told by the same.
+    """
+
+    exits: tuple[IoExit, ...]
+    times: tuple[DevicePath, ...]
+    is_alone: tuple[bool, ...]
+
+
+@lru_cache(maxsize=1024)
+def _names(targets: tuple[IoTarget, ...], slots: int) -> _Names:
+    of_slots = (*targets, *repeat(UNKNOWN_TARGET, slots - len(targets)))
+    times = tuple(map(_device_path, of_slots))
+    slots_of = Counter(times)
+    return _Names(
+        tuple(exit_ for target in of_slots for exit_ in _cells(target)),
+        times,
+        tuple(slots_of[name] == 1 for name in times),
+    )
+
+
+def vm_io(counters: Counters, targets: tuple[IoTarget, ...], least: int = 0) -> VmIo:
     """Name the I/O counters of one VM.
 
     Args:
@@ -127,24 +155,19 @@ def vm_io(counters: Counters, targets: Sequence[IoTarget], least: int = 0) -> Vm
         targets: slot → what it stands for; slots beyond count as unknown.
         least: handling times of fewer accesses are of no use, and may be left out.
     """
-    exits: dict[IoExit, int] = {}
-    times: dict[DevicePath, Histogram] = {}
-    begin = end = slot = 0
-    cells: tuple[IoExit, ...] = ()
-    for cell, count in counters.nonzero("io"):
-        if cell >= end:
-            slot = cell // len(CELLS)
-            begin, end = slot * len(CELLS), (slot + 1) * len(CELLS)
-            cells = _cells(targets[slot] if slot < len(targets) else UNKNOWN_TARGET)
-        exit_ = cells[cell - begin]
-        exits[exit_] = exits.get(exit_, 0) + count
-    # What is told by one name is rare together, or not at all.
-    if slot >= len(targets) or len(set(map(_device_path, targets))) < len(targets):
-        least = 0
     slots = counters.count("io") // len(CELLS)
-    for slot, words in counters.rows("io_handling", counters.count("io_handling") // slots, least):
-        target = targets[slot] if slot < len(targets) else UNKNOWN_TARGET
-        key, histogram = _device_path(target), from_words(words)
+    names = _names(targets, slots)
+    counted = list(counters.nonzero("io"))
+    exits = {names.exits[cell]: count for cell, count in counted}
+    if len(exits) < len(counted):
+        exits = dict.fromkeys(exits, 0)
+        for cell, count in counted:
+            exits[names.exits[cell]] += count
+    times: dict[DevicePath, Histogram] = {}
+    words_each = counters.count("io_handling") // slots
+    # What is told by one name is rare together, or not at all.
+    for slot, words in counters.rows("io_handling", words_each, least, names.is_alone):
+        key, histogram = names.times[slot], from_words(words)
         earlier = times.get(key)
         times[key] = histogram.plus(earlier) if earlier else histogram
     return VmIo(exits, times)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
 from kvmexporter.model.devices import Kicks, Window
 from kvmexporter.model.io import UNKNOWN_TARGET, IoTarget
@@ -70,6 +71,7 @@ class Slots:
         self._slots: dict[IoTarget, int] = {UNKNOWN_TARGET: 0}
         self._kicks: dict[tuple[str, bool], tuple[int, int]] = {}
         self._labels: list[tuple[str, str]] = []
+        self._targets: tuple[IoTarget, ...] = ()
 
     def slot(self, target: IoTarget) -> int:
         """The slot of a target; the last one is shared by all that come when none is left."""
@@ -77,6 +79,7 @@ class Slots:
             if len(self._slots) >= self._io_slots - 1:
                 return self._io_slots - 1
             self._slots[target] = len(self._slots)
+            self._targets = ()
         return self._slots[target]
 
     def kicks(self, kicks: Kicks) -> tuple[int, int]:
@@ -101,13 +104,18 @@ class Slots:
 
     def targets(self) -> tuple[IoTarget, ...]:
         """Slot → what it stands for."""
-        named = list(self._slots)
-        rest = [OTHER_TARGET] * (self._io_slots - len(named))
-        return (*named, *rest)
+        self._targets = self._targets or _targets(tuple(self._slots), self._io_slots)
+        return self._targets
 
     def kick_labels(self) -> tuple[tuple[str, str], ...]:
         """Doorbell counter → (device, queue)."""
         return tuple(self._labels)
+
+
+@lru_cache(maxsize=1024)
+def _targets(named: tuple[IoTarget, ...], slots: int) -> tuple[IoTarget, ...]:
+    """One object for all VMs whose slots are alike."""
+    return (*named, *repeat(OTHER_TARGET, slots - len(named)))
 
 
 def entries(windows: Sequence[Window], slots: Slots) -> dict[Key, Entry]:

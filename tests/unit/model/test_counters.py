@@ -56,6 +56,13 @@ def test_rows_that_count_little() -> None:
     assert counted(3, 4, 0, 0, 0, 0).rows("exits", 3, 7) == [(0, [3, 4, 0])]
 
 
+def test_rows_that_may_not_be_left_out() -> None:
+    """However little they count."""
+    words = counted(3, 0, 4, 0, 0, 0)
+    assert words.rows("exits", 1, 9, (False, True, True)) == [(0, [3])]
+    assert words.rows("exits", 1, 9, (True, True, False)) == [(2, [4])]
+
+
 def test_an_unknown_array() -> None:
     """A name that the C does not have is an error, never zero."""
     with pytest.raises(KeyError, match="ecits"):

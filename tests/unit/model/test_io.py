@@ -3,9 +3,10 @@
 
 import pytest
 
-from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS
+from kvmexporter.bpf.request import HISTOGRAM_BUCKETS, IO_SLOTS, KICK_SLOTS
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.io import UNKNOWN_TARGET, DevicePath, IoExit, IoTarget, vm_io
+from kvmexporter.model.regiontable import Slots
 from tests.unit.vcpu_records import constants, counters, enumerators
 
 WORDS = HISTOGRAM_BUCKETS + 1
@@ -96,3 +97,11 @@ def test_times_of_rare_accesses_may_be_left_out(least: int) -> None:
     twice = (UNKNOWN_TARGET, NIC, IoTarget(NIC.device, "other", NIC.path))
     for targets in ((), (UNKNOWN_TARGET,), twice):
         assert len(vm_io(counted, targets, least).handling) == 1, "others may add to it"
+
+
+def test_slots_that_nobody_has_do_not_keep_times_of_rare_accesses() -> None:
+    """As every VM's are: what is rare is left out, whatever the slots after it are called."""
+    slots = Slots(IO_SLOTS, KICK_SLOTS)
+    serial, nic = slots.slot(SERIAL), slots.slot(NIC)
+    counted = counters(io_handling={serial * WORDS + 3: 17, nic * WORDS + 3: 18})
+    assert set(vm_io(counted, slots.targets(), 18).handling) == {DevicePath(NIC.device, NIC.path)}
