@@ -143,7 +143,7 @@ def of_scrapes(costs: Sequence[Cost]) -> list[Verdict]:
         peak = f"{one.peak_bytes / _MIB:.0f} MiB while it was scraped"
         share = None if one.share is None else one.share * 100
         found += [
-            CPU.found(one.cpu_seconds, time),
+            CPU.found(one.cpu_seconds, f"{time}; {_disturbance(one)}"),
             MEMORY.found(one.resident_bytes / _MIB, peak),
             MAPS.found(one.map_bytes / _MIB),
             RESPONSE.found(one.gzip_bytes / _MIB, series),
@@ -157,6 +157,16 @@ def _most(parts: Mapping[str, float], factor: float, unit: str) -> str:
     """The largest parts of something, in words."""
     largest = sorted(parts.items(), key=lambda part: -part[1])[:_NAMED]
     return ", ".join(f"{name} {value * factor:.0f} {unit}".rstrip() for name, value in largest)
+
+
+def _disturbance(cost: Cost) -> str:
+    """Which scrapes count."""
+    if cost.is_undisturbed:
+        return f"{cost.undisturbed} of {cost.scrapes} scrapes were left alone by neighbours"
+    return (
+        f"of {cost.scrapes} scrapes neighbours left {cost.undisturbed} alone: too few, the median "
+        "is of all"
+    )
 
 
 def _visits(cost: Cost) -> str:

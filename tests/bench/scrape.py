@@ -24,6 +24,7 @@ from kvmexporter.visits import _GLANCE_SECONDS, _GLANCE_WEIGHT, _REFRESH_SECONDS
 from tests.bench.fleet import VCPUS, Fleet
 from tests.bench.losses import INTERVAL_SECONDS
 from tests.bench.noise import Interval, median_interval
+from tests.bench.pace import Pace
 from tests.bench.processes import (
     cpu_seconds,
     forget_peak,
@@ -34,7 +35,8 @@ from tests.bench.processes import (
 from tests.kvm.exporter import Exporter, Scrape, parse
 
 SIZES = (10, 100, 500, 1000)
-_SCRAPES = 9
+_SCRAPES, _MOST_SCRAPES = 9, 60
+_LEAST_UNDISTURBED = 5
 _VISITED, _GLANCED = "kvmexporter_vm_refresh_age_seconds", "kvm_vm_balloon_age_seconds"
 GLANCES_A_VISIT = _REFRESH_SECONDS / _GLANCE_SECONDS
 _SETTLE_SECONDS = 300.0
@@ -53,12 +55,16 @@ class Window:
     Attributes:
         seconds: how long.
         share: of a core that the server took.
+        scrapes: that fell into it.
+        scraping_seconds: processor time of those.
         visits: to VMs' QEMUs that fell into it.
         glances: at balloons alone, of VMs that were not visited; of each VM's, the last.
     """
 
     seconds: float
     share: float
+    scrapes: int
+    scraping_seconds: float
     visits: int
     glances: int
 
@@ -71,7 +77,9 @@ class Cost:
         vms: how many there are.
         per_vcpu: whether exits are also told by vCPU.
         without: the collector that is off, "" if none is.
-        cpu_seconds: processor time of the server for one scrape.
+        cpu_seconds: processor time of the server for one scrape, where nobody disturbed it.
+        scrapes: how many there were to choose from.
+        undisturbed: how many of those were left alone by neighbours; if too few, all count.
         cpu_interval: of that median, `noise.median_interval`.
         wall_seconds: what the client waits.
         body_bytes: the response.
@@ -110,6 +118,13 @@ class Cost:
     visit_seconds: float | None = None
     window: Window | None = None
     without: str = ""
+    scrapes: int = _SCRAPES
+    undisturbed: int = _SCRAPES
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether enough scrapes were left alone to be the only ones that count."""
+        return self.undisturbed >= _LEAST_UNDISTURBED
 
     @property
     def is_default(self) -> bool:
@@ -127,40 +142,45 @@ class Cost:
 
     @property
     def share(self) -> float | None:
-        """Of a core, with a scrape every 15 s, refreshes included; None if it was not measured."""
+        """Of a core, with a scrape every 15 s, refreshes included; None if it was not measured.
+
+        The scrapes of the window count as they take undisturbed: there were few.
+        """
         missing = self.missing_visits_share
-        return None if self.window is None or missing is None else self.window.share + missing
+        if self.window is None or missing is None:
+            return None
+        disturbance = self.window.scraping_seconds - self.window.scrapes * self.cpu_seconds
+        return self.window.share - disturbance / self.window.seconds + missing
 
 
-def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", intervals: int = 0) -> Cost:
+def measure(
+    fleet: Fleet, pace: Pace, *, per_vcpu: bool = False, without: str = "", intervals: int = 0
+) -> Cost:
     """Start a server, fill its maps and scrape it."""
     flags = ["--collector.exits.per-vcpu"] if per_vcpu else []
     flags += [f"--no-collector.{without}"] if without else []
     with Exporter(*flags, everything=False) as server:
         first, visit = _visit_all(server, fleet), _visit_again(server, fleet)
-        cpu, wall, bodies = [], [], []
         forget_peak(server.pid)
-        for _ in range(_SCRAPES):
-            began, used = time.monotonic(), cpu_seconds(server.pid)
-            body = _ask(server)
-            wall.append(time.monotonic() - began)
-            cpu.append(cpu_seconds(server.pid) - used)
-            bodies.append(body)
+        asked = _ask_often(server, pace)
         peak = peak_resident_bytes(server.pid)
         window = _window(server, intervals) if intervals else None
         resident, maps = resident_bytes(server.pid), map_bytes(server.pid)
         scrape = _scraped(server)
-    plain = [gzip.decompress(body).decode() for body in bodies]
+    undisturbed = [one for one in asked if one.is_undisturbed]
+    chosen = undisturbed if len(undisturbed) >= _LEAST_UNDISTURBED else asked
+    plain = [gzip.decompress(one.body).decode() for one in chosen]
     took = [durations(text) for text in plain]
     names = _per_vm(scrape, len(fleet))
+    cpu = [one.cpu_seconds for one in chosen]
     return Cost(
         vms=len(fleet),
         per_vcpu=per_vcpu,
         cpu_seconds=statistics.median(cpu),
         cpu_interval=median_interval(cpu),
-        wall_seconds=statistics.median(wall),
+        wall_seconds=statistics.median(one.wall_seconds for one in chosen),
         body_bytes=len(plain[-1].encode()),
-        gzip_bytes=len(bodies[-1]),
+        gzip_bytes=len(chosen[-1].body),
         resident_bytes=resident,
         peak_bytes=peak,
         map_bytes=maps,
@@ -169,13 +189,15 @@ def measure(fleet: Fleet, *, per_vcpu: bool = False, without: str = "", interval
         by_metric=names,
         by_collector=_by_collector(names, took),
         rest_seconds=statistics.median(
-            waited - sum(each.values()) for waited, each in zip(wall, took, strict=True)
+            one.wall_seconds - sum(each.values()) for one, each in zip(chosen, took, strict=True)
         ),
         refresh_seconds=scrape.sum("kvmexporter_vm_refresh_interval_seconds"),
         first_visit_seconds=first,
         visit_seconds=visit,
         window=window,
         without=without,
+        scrapes=len(asked),
+        undisturbed=len(undisturbed),
     )
 
 
@@ -239,6 +261,28 @@ def _ask(server: Exporter) -> bytes:
     return body
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One scrape: what it took, what came, whether no neighbour was seen meanwhile."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    body: bytes
+    is_undisturbed: bool
+
+
+def _ask_often(server: Exporter, pace: Pace) -> list[_Asked]:
+    """Scrape until enough scrapes were left alone, or too many were not."""
+    asked: list[_Asked] = []
+    while sum(one.is_undisturbed for one in asked) < _SCRAPES and len(asked) < _MOST_SCRAPES:
+        alone = pace.is_best()
+        began, used = time.monotonic(), cpu_seconds(server.pid)
+        body = _ask(server)
+        wall, cpu = time.monotonic() - began, cpu_seconds(server.pid) - used
+        asked.append(_Asked(cpu, wall, body, pace.is_best() and alone))
+    return asked
+
+
 def _scraped(server: Exporter) -> Scrape:
     text = gzip.decompress(server.get(Accept_Encoding="gzip")[2])
     return parse(text.decode())
@@ -246,8 +290,11 @@ def _scraped(server: Exporter) -> Scrape:
 
 def _window(server: Exporter, intervals: int) -> Window:
     began, used = time.monotonic(), cpu_seconds(server.pid)
+    scraping = 0.0
     for _ in range(intervals):
+        before = cpu_seconds(server.pid)
         _ask(server)
+        scraping += cpu_seconds(server.pid) - before
         passed = (time.monotonic() - began) % INTERVAL_SECONDS
         time.sleep(INTERVAL_SECONDS - passed)
     seconds = time.monotonic() - began
@@ -256,7 +303,7 @@ def _window(server: Exporter, intervals: int) -> Window:
     scrape = _scraped(server)
     visits = sum(age < passed for age in _ages(scrape, _VISITED))
     asked = sum(age < passed for age in _ages(scrape, _GLANCED))
-    return Window(seconds, share, visits, max(asked - visits, 0))
+    return Window(seconds, share, intervals, scraping, visits, max(asked - visits, 0))
 
 
 def durations(text: str) -> dict[str, float]:
@@ -288,15 +335,17 @@ def _by_collector(
 def main(output: Path, sizes: tuple[int, ...]) -> None:
     """Measure every size."""
     costs = []
+    pace = Pace()
+    pace.learn()
     with Fleet() as fleet:
         for size in sizes:
             fleet.grow(size)
-            costs.append(measure(fleet, intervals=4 if size == 500 else 0))
+            costs.append(measure(fleet, pace, intervals=4 if size == 500 else 0))
             print(costs[-1], flush=True)
             if size == 100:
-                costs.append(measure(fleet, without="io"))
+                costs.append(measure(fleet, pace, without="io"))
             if size == 500:
-                costs.append(measure(fleet, per_vcpu=True))
+                costs.append(measure(fleet, pace, per_vcpu=True))
     output.write_text(json.dumps([asdict(cost) for cost in costs]))
 
 

@@ -72,6 +72,7 @@ def test_a_small_fleet(cost: Cost) -> None:
     assert 0 < cost.cpu_seconds < cost.wall_seconds * 2
     low, high = cost.cpu_interval or (0, 0)
     assert low <= cost.cpu_seconds <= high
+    assert 0 <= cost.undisturbed <= 9 <= cost.scrapes <= 60
 
 
 def test_what_a_scrape_is_made_of(cost: Cost) -> None:

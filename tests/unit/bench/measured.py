@@ -69,7 +69,7 @@ def cost(vms: int) -> Cost:
         refresh_seconds=600.0,
         first_visit_seconds=0.017,
         visit_seconds=0.003,
-        window=Window(60.0, 0.023, 0, 0) if vms == 500 else None,
+        window=Window(60.0, 0.023, 4, 0.92, 0, 0) if vms == 500 else None,
     )
 
 

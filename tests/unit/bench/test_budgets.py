@@ -52,15 +52,18 @@ EXCEEDED = {
         for name in budgets.NET
     },
     "loss": (RUN.with_loss(HARDWARE.name, loss=0.0201), {budgets.LOSS}),
-    "cpu": (RUN.with_scrape(500, cpu_seconds=0.251), {budgets.CPU}),
+    "cpu": (
+        RUN.with_scrape(500, cpu_seconds=0.251, window=Window(60.0, 0.023, 4, 4 * 0.251, 0, 0)),
+        {budgets.CPU},
+    ),
     "memory": (RUN.with_scrape(500, resident_bytes=65 * MIB), {budgets.MEMORY}),
     "response": (RUN.with_scrape(500, gzip_bytes=MIB + 6000), {budgets.RESPONSE}),
     "series": (RUN.with_scrape(500, series_per_vm=150.2), {budgets.SERIES}),
     "share with visits": (
-        RUN.with_scrape(500, window=Window(60.0, 0.023, 0, 0), visit_seconds=0.02),
+        RUN.with_scrape(500, window=Window(60.0, 0.023, 4, 0.92, 0, 0), visit_seconds=0.02),
         {budgets.SHARE},
     ),
-    "share": (RUN.with_scrape(500, window=Window(60.0, 0.0301, 500, 0)), {budgets.SHARE}),
+    "share": (RUN.with_scrape(500, window=Window(60.0, 0.0301, 4, 0.92, 500, 0)), {budgets.SHARE}),
     "growth of time": (
         RUN.with_scrape(1000, cpu_seconds=0.6),
         {budgets.TWICE_CPU, budgets.LINE_CPU},
@@ -214,10 +217,27 @@ def test_visits_that_a_window_did_not_have_are_added() -> None:
     (cost,) = (one for one in RUN.scrapes if one.vms == 500)
     assert cost.missing_visits_share == pytest.approx(500 / 600 * 2.32 * 0.003)
     assert cost.share == pytest.approx(0.023 + 0.0058)
-    half = replace(cost, window=Window(60.0, 0.023, 40, 0))
+    half = replace(cost, window=Window(60.0, 0.023, 4, 0.92, 40, 0))
     assert half.missing_visits_share == pytest.approx(0.0058 - 40 / 60 * 0.003)
     # More than its share is no reason to take any away.
-    assert replace(cost, window=Window(60.0, 0.03, 200, 0)).share == 0.03
+    assert replace(cost, window=Window(60.0, 0.03, 4, 0.92, 200, 0)).share == 0.03
+
+
+def test_scrapes_of_a_window_count_as_they_are_undisturbed() -> None:
+    """Of four that took 0.3 s each beside a neighbour, 0.28 s in all are its doing, in 60 s."""
+    (cost,) = (one for one in RUN.scrapes if one.vms == 500)
+    disturbed = replace(cost, window=Window(60.0, 0.030, 4, 1.2, 500, 0))
+    assert disturbed.share == pytest.approx(0.030 - 0.28 / 60)
+
+
+def test_what_is_said_of_disturbance() -> None:
+    """How many scrapes were made for those that count; or that there were too few of those."""
+    run = RUN.with_scrape(500, scrapes=23)
+    assert because(run, budgets.CPU).endswith("; 9 of 23 scrapes were left alone by neighbours")
+    run = RUN.with_scrape(500, scrapes=60, undisturbed=4)
+    assert because(run, budgets.CPU).endswith(
+        "; of 60 scrapes neighbours left 4 alone: too few, the median is of all"
+    )
 
 
 def test_what_a_share_is_said_with() -> None:
