@@ -34,7 +34,7 @@ from tests.bench.processes import (
 )
 from tests.kvm.exporter import Exporter, Scrape, parse
 
-SIZES = (10, 100, 500, 1000)
+SIZES = (10, 50, 100, 500, 1000)
 _SCRAPES, _MOST_SCRAPES = 9, 60
 _LEAST_UNDISTURBED = 5
 _VISITED, _GLANCED = "kvmexporter_vm_refresh_age_seconds", "kvm_vm_balloon_age_seconds"
