@@ -254,4 +254,4 @@ def test_every_step_of_growth_is_said() -> None:
         "10 VMs 1.00, 50 VMs 1.00, 100 VMs 1.00, 500 VMs 1.00, 1,000 VMs 1.00; "
         "the line: 10.0 ms and 0.440 ms a VM"
     )
-    assert SIZES == (10, 100, 500, 1000)
+    assert SIZES == (10, 50, 100, 500, 1000)
