@@ -17,7 +17,7 @@ from kvmexporter.addressing import VmAddressing
 from kvmexporter.agents import GuestAgents
 from kvmexporter.errors import Unavailable
 from kvmexporter.model.amounts import amount
-from kvmexporter.model.exits import UNANNOUNCED
+from kvmexporter.model.exits import EXIT_EVENT, UNANNOUNCED
 from kvmexporter.model.needs import Standing, Verdict
 from kvmexporter.model.vm import SEEING, UNSEEN, Vm, VmId
 from kvmexporter.sources.bpfprobes import BpfProbes
@@ -35,7 +35,6 @@ _OPTIONAL_CAPABILITY = "CAP_SYS_ADMIN"
 _MOST_OPEN_PARANOID = 2
 _IMPORT_SECONDS = 30.0
 _MOST_NAMED = 3
-_EXIT = "kvm_exit"
 _KVM_CLOCK = "KVM virtual PTP"
 # Where libvirt keeps what its QEMUs need; images, which others use as well, are elsewhere.
 _LIBVIRT_FILES = "/libvirt/qemu/"
@@ -227,7 +226,7 @@ def _tracepoints(place: Place) -> Verdict:
     lacking = [one for one in place.probes.programs if not one.attached]
     seen = [f"{one.event}: {one.reason}" for one in lacking]
     # Where kvm_exit is not even listened to, that is why.
-    if place.unannounced and all(one.event != _EXIT for one in lacking):
+    if place.unannounced and all(one.event != EXIT_EVENT for one in lacking):
         seen.append(UNANNOUNCED)
     if not lacking:
         return _ok("; ".join(["all", *seen]))

@@ -69,7 +69,8 @@ MASTER_CLOCK = Metric(
     "kvm_vm_master_clock_enabled",
     Kind.GAUGE,
     "Whether KVM computes all vCPUs' kvm-clock from one reading; if not, the guest has to "
-    "reconcile them whenever it reads its clock. Absent until something tells.",
+    "reconcile them whenever it reads its clock. Absent until something tells, and until the VM "
+    "has run.",
     ("vm",),
     "kvm:kvm_update_master_clock, kvm:kvm_track_tsc, kvm:kvm_pvclock_update",
 )
@@ -152,16 +153,20 @@ class VmClockCollector(Collector[list[VmClockSample]]):
         Raises:
             Unavailable: BPF is not to be had.
         """
-        timers = {vm.id: vm_timers(counted.counters) for vm, counted in cycle.counters()}
+        counters = {vm.id: counted.counters for vm, counted in cycle.counters()}
         clocks = self._clocks.read(vm.id for vm in cycle.vms) if self._clocks else {}
         hz = self.sources.system.tsc_hz
         samples = []
         for vm in cycle.vms:
-            of_vm, clock = timers.get(vm.id), clocks.get(vm.id, _NOTHING_KNOWN)
-            if of_vm or clock is not _NOTHING_KNOWN:
+            counted, clock = counters.get(vm.id), clocks.get(vm.id, _NOTHING_KNOWN)
+            # KVM decides when a vCPU first runs: until then there is none, whatever it will be.
+            if clock.enabled is False and (counted is None or counted.is_zero):
+                clock = clock._replace(enabled=None)
+            if counted is not None or clock is not _NOTHING_KNOWN:
                 cycles = clock.offset_spread
                 spread = None if cycles is None or not hz else cycles / hz
-                samples.append(VmClockSample(vm.name, of_vm, clock, spread))
+                timers = None if counted is None else vm_timers(counted)
+                samples.append(VmClockSample(vm.name, timers, clock, spread))
         return samples
 
     def families(self, sample: list[VmClockSample]) -> Iterable[Family]:

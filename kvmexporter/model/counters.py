@@ -71,6 +71,11 @@ class Counters:
             at += 1
         return words
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing at all was counted."""
+        return not self._places
+
     def count(self, name: str) -> int:
         """How many counters the array of that name has."""
         return self._layout.arrays[name][1]

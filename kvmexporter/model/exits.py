@@ -30,11 +30,19 @@ _MSR_CELLS = tuple(
     (msr_name(slot), direction) for slot in range(MSR_SLOTS) for direction in DIRECTIONS
 )
 
-UNANNOUNCED = (
-    "KVM announces no exits here (no hardware virtualisation in use): only those with an access "
-    "that KVM or the VMM emulates are counted"
-)
+EXIT_EVENT = "kvm_exit"
+"""The tracepoint that fires at every exit, where the processor runs guests itself."""
+
+_ACCESSES_ALONE = "only those with an access that KVM or the VMM emulates are counted"
+
+UNANNOUNCED = f"KVM announces no exits here (no hardware virtualisation in use): {_ACCESSES_ALONE}"
 """What there is to say of a KVM whose kvm_exit never fires."""
+
+UNHEARD = (
+    f"exits are not listened to ({EXIT_EVENT} has no probe, kvmexporter doctor says why): "
+    f"{_ACCESSES_ALONE}"
+)
+"""What there is to say where it may fire, and nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,12 @@ from kvmexporter.sources.nearvcpus import NearVcpus
 # What is known of the vCPU, in the order of the C.
 _HEAD = ("created_ns", "tgid", "vcpu_id", "isa", "pending_cell")
 _FIRST_COUNTERS = "exits"
+_WORD = struct.Struct("Q")
 
 # A write whose handler nothing has told for this long was handled by the kernel: its
 # userspace exit would have followed within microseconds. Only where guests run in
-# KVM's instruction emulator can the next event be that far away.
+# KVM's instruction emulator can the next event be that far away. Should it be that exit after
+# all, of a thread that had no CPU meanwhile, the next write that the kernel handles was told.
 _SETTLED_AFTER_SECONDS = 1.0
 
 # procfs rounds a process's start down to a clock tick, so this cannot be exact; a
@@ -103,7 +105,10 @@ class VcpuReader:
         )
         self._head = layout.struct_of(_HEAD)
         self._ended: dict[VmId, _Sum] = {}
+        self._first_io = self.layout.arrays["io"][0]
         self._pending: dict[tuple[int, int], tuple[bytes, float]] = {}
+        # Record → counter → what was told of it with a write that has settled.
+        self._told: dict[tuple[int, int], dict[int, int]] = {}
 
     def read(
         self, identify: Callable[[int], VmId | None], by_vcpu: bool = False
@@ -144,8 +149,11 @@ class VcpuReader:
                 if record.pending_cell:
                     pending.add(record.key)
                     settled = self._has_settled(record)
+                writes: Mapping[int, int] = {}
+                if settled or self._told:
+                    writes = self._writes_told(record, settled=settled)
                 for total in totals:
-                    self._add(record, total, settled=settled)
+                    self._add(record, total, writes)
                 one.isa = one.isa or record.isa
                 one.vcpus += 1
                 one.tids.append(record.tid)
@@ -160,6 +168,7 @@ class VcpuReader:
         self._add_ended(sums, rows, identify)
         for identity, record in just_ended:
             self._end(identity, record)
+        self._told = {key: told for key, told in self._told.items() if key in live}
         # One after the other taken out: both at once would be megabytes.
         return {identity: self._counters(sums.pop(identity)) for identity in list(sums)}
 
@@ -178,7 +187,9 @@ class VcpuReader:
         if one is None:
             one = self._ended[identity] = _Sum(Lanes(self.layout.count))
         one.isa = one.isa or record.isa
-        self._add(record, one.lanes, settled=bool(record.pending_cell))
+        writes = self._writes_told(record, settled=bool(record.pending_cell))
+        self._add(record, one.lanes, writes)
+        self._told.pop(record.key, None)
 
     def _add_ended(
         self, sums: dict[VmId, _Sum], rows: Rows, identify: Callable[[int], VmId | None]
@@ -201,11 +212,31 @@ class VcpuReader:
             return False
         return now - since >= _SETTLED_AFTER_SECONDS
 
-    def _add(self, record: _Record, total: Lanes, *, settled: bool) -> None:
-        """Add a record's counters, and the write that is still pending if it has settled."""
-        total.add(record.data, self.layout.offset)
+    def _writes_told(self, record: _Record, *, settled: bool) -> Mapping[int, int]:
+        """Counter → writes that have settled and that BPF has not counted in it: never fewer.
+
+        Args:
+            record: of a thread.
+            settled: whether the write that is pending has.
+        """
+        told = self._told.pop(record.key, {})
         if settled:
-            total.words[self.layout.arrays["io"][0] + record.pending_cell - 1] += 1
+            place = self._first_io + record.pending_cell - 1
+            told[place] = max(told.get(place, 0), self._counted(record, place) + 1)
+        more = {place: count - self._counted(record, place) for place, count in told.items()}
+        if owed := {place: count for place, count in more.items() if count > 0}:
+            self._told[record.key] = {place: told[place] for place in owed}
+        return owed
+
+    def _counted(self, record: _Record, place: int) -> int:
+        (count,) = _WORD.unpack_from(record.data, self.layout.offset + _WORD.size * place)
+        return int(count)
+
+    def _add(self, record: _Record, total: Lanes, writes: Mapping[int, int]) -> None:
+        """Add a record's counters, and the writes that have settled besides."""
+        total.add(record.data, self.layout.offset)
+        for place, more in writes.items():
+            total.words[place] += more
 
     def _live_items(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
         if self._near:

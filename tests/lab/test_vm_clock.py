@@ -81,6 +81,36 @@ def test_what_kvm_makes_of_a_new_vms_clock(session_exporter: Exporter, host: Hos
     assert ("vm-master-clock-off" in rules(scrape, "fresh")) == (not enabled)
 
 
+def test_a_vm_that_waits_for_its_start(session_exporter: Exporter, host: Host) -> None:
+    """KVM tells of none when it makes a VM, and decides when a vCPU runs: until then, nothing."""
+    with EventCount("kvm_update_master_clock", "common_pid", "use_master_clock") as decisions:
+        guest = host.start(LinuxGuest("unborn", extra=("-S",)), wait=False)
+        threads = [int(path.name) for path in Path(f"/proc/{guest.pid}/task").iterdir()]
+        told = {key[1] for key in decisions.read() if key[0] in threads}
+    assert not any(map(int, told)), "KVM made it with a master clock: there is nothing to see here"
+    scrape = eventually(
+        session_exporter,
+        lambda one: bool(one.samples("kvm_vm_tsc_offset_writes_total", vm="unborn")),
+        "the VM's clock",
+    )
+    assert not scrape.samples("kvm_vm_master_clock_enabled", vm="unborn")
+    assert "vm-master-clock-off" not in rules(scrape, "unborn")
+    guest.resume()
+    scrape = eventually(
+        session_exporter,
+        lambda one: bool(one.samples("kvm_vm_master_clock_enabled", vm="unborn")),
+        "the VM's master clock",
+    )
+    on_tsc = current() == "tsc"
+    if on_tsc:
+        scrape = eventually(
+            session_exporter,
+            lambda one: one.value("kvm_vm_master_clock_enabled", vm="unborn") == 1,
+            "its master clock turned on",
+        )
+    assert ("vm-master-clock-off" in rules(scrape, "unborn")) == (not on_tsc)
+
+
 @pytest.mark.long
 @pytest.mark.on_kernel("6.12")
 def test_a_model_without_deadlines(session_exporter: Exporter, host: Host) -> None:

@@ -73,6 +73,7 @@ def test_clocks(host: Host) -> None:
     """What KVM makes of each VM's clock, and the advice on it."""
     host.tree.process(10, [QEMU, "-name", "web"])
     host.tree.process(11, [QEMU, "-name", "db"])
+    host.vcpu(1101, 11, exits={1: 1})
     write_clock(
         host.clocks, 10, master_clock=2, host_clock=2, master_clock_changes=1, pvclock_updates=5
     )
@@ -99,6 +100,7 @@ def test_clocks(host: Host) -> None:
 def test_the_first_change_is_an_increase(host: Host) -> None:
     """The count is there, as zero, as soon as the master clock's state is known."""
     host.tree.process(10, [QEMU, "-name", "web"])
+    host.vcpu(1001, 10, exits={1: 1})
     changes = ("kvm_vm_master_clock_changes_total", "web")
     write_clock(host.clocks, 10, master_clock=0)
     assert changes not in series(host)
@@ -106,6 +108,23 @@ def test_the_first_change_is_an_increase(host: Host) -> None:
     assert series(host)[changes] == 0
     write_clock(host.clocks, 10, master_clock=2, master_clock_changes=1)
     assert series(host)[changes] == 1
+
+
+def test_a_vm_that_never_ran(host: Host) -> None:
+    """KVM tells of no master clock when it makes the VM, and decides when a vCPU runs."""
+    host.tree.process(10, [QEMU, "-S", "-name", "web"])
+    host.vcpu(1001, 10)
+    write_clock(host.clocks, 10, master_clock=1, host_clock=2)
+    write_offset(host.offsets, 10, 0, -17)
+    assert series(host) == {
+        ("kvm_vm_master_clock_info", "web", "tsc"): 1,
+        ("kvm_vm_tsc_offset_writes_total", "web"): 1,
+        ("kvm_vm_tsc_offset_spread_seconds", "web"): 0.0,
+    }
+    assert rules(host) == []
+    host.vcpu(1001, 10, exits={1: 1})
+    assert series(host)["kvm_vm_master_clock_enabled", "web"] == 0
+    assert rules(host) == ["vm-master-clock-off"]
 
 
 def test_spread_without_a_frequency(host: Host) -> None:

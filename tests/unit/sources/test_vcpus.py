@@ -63,11 +63,12 @@ class Threads:
         vm: VmId = VM,
         created_ns: int = CREATED_NS,
         pending_cell: int = 0,
+        io: dict[int, int] | None = None,
     ) -> None:
         """A thread that has ended: BPF moved its record."""
         self.retired.set(
             retired_key(tid, vm.pid, created_ns),
-            record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, exits={1: exits}),
+            record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, exits={1: exits}, io=io or {}),
         )
         self.forget(tid)
 
@@ -101,8 +102,10 @@ class NearThreads(Threads):
         vm: VmId = VM,
         created_ns: int = CREATED_NS,
         pending_cell: int = 0,
+        io: dict[int, int] | None = None,
     ) -> None:
-        made = record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, 0, exits={1: exits})
+        counted = {"exits": {1: exits}, "io": io or {}}
+        made = record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, 0, **counted)
         self.near.take(tid, made)
 
 
@@ -353,6 +356,38 @@ def test_a_settled_write_stays_counted_when_its_thread_ends(threads: Threads) ->
     assert io(threads, cell) == 1
     threads.ended(501, 5, pending_cell=cell + 1)
     assert io(threads, cell) == 1
+
+
+def test_a_settled_write_that_userspace_gets_after_all(threads: Threads) -> None:
+    """Nothing is taken back: the next write that the kernel handles is the one that was told."""
+    kernel, userspace = 2, 3
+    threads.live(501, 5, pending_cell=kernel + 1, io={kernel: 41})
+    assert io(threads, kernel) == 41
+    threads.clock.now += 1.0
+    assert io(threads, kernel) == 42
+    threads.live(501, 6, io={kernel: 41, userspace: 1})
+    assert (io(threads, kernel), io(threads, userspace)) == (42, 1)
+    threads.live(501, 7, pending_cell=kernel + 1, io={kernel: 41, userspace: 1})
+    threads.clock.now += 2.0
+    assert io(threads, kernel) == 42
+    threads.live(501, 8, io={kernel: 42, userspace: 1})
+    assert io(threads, kernel) == 42
+    threads.live(501, 9, io={kernel: 43, userspace: 1})
+    assert io(threads, kernel) == 43
+
+
+def test_what_was_told_is_kept_when_its_thread_ends(threads: Threads) -> None:
+    """Nor is anything taken back from a VM whose vCPU is gone; another's write is its own."""
+    cell = 2
+    threads.live(501, 5, pending_cell=cell + 1)
+    threads.live(502, 5, vcpu_id=1, io={cell: 3})
+    assert io(threads, cell) == 3
+    threads.clock.now += 1.0
+    assert io(threads, cell) == 4
+    threads.live(501, 5, io={cell + 1: 1})
+    assert io(threads, cell) == 4
+    threads.ended(501, 5, io={cell + 1: 1})
+    assert (io(threads, cell), io(threads, cell + 1)) == (4, 1)
 
 
 def test_by_vcpu(threads: Threads) -> None:

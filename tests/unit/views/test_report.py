@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The diagnosis as sections and tables."""
 
-from kvmexporter.model.exits import UNANNOUNCED
+from dataclasses import replace
+
+import pytest
+
+from kvmexporter.collectors import exporter
+from kvmexporter.model.exits import UNANNOUNCED, UNHEARD
 from kvmexporter.model.findings import Finding, Severity
 from kvmexporter.sampler import State
 from kvmexporter.views.activity import activities
@@ -13,7 +18,7 @@ from kvmexporter.views.report import (
     without_empty_columns,
     worst_first,
 )
-from tests.unit.snapshots import snapshot, status, vm
+from tests.unit.snapshots import family, snapshot, status, vm
 from tests.unit.views.samples import CRITICAL, HOSTILE, WARNING, everything
 
 
@@ -60,6 +65,15 @@ def test_where_kvm_announces_no_exits() -> None:
     built = build(everything())
     assert built.notes == (f"≥: {UNANNOUNCED}",)
     assert {chapter.note for chapter in built.chapters if chapter.vm} == {""}
+
+
+@pytest.mark.parametrize(("attached", "said"), [(1, UNANNOUNCED), (0, UNHEARD)])
+def test_where_exits_have_no_probe(attached: int, said: str) -> None:
+    """That is no property of the host's: it says what is missing, and where to look."""
+    probes = family(exporter.ATTACHED, {("kvm_exit",): attached, ("kvm_entry",): 0})
+    taken = everything()
+    built = build(replace(taken, families=(*taken.families, probes)))
+    assert built.notes == (f"≥: {said}",)
 
 
 def test_what_nobody_counts() -> None:
