@@ -234,8 +234,16 @@ class Addressing:
         return {
             identity
             for identity, state in islice(self._states.items(), first, first + looks)
-            if not (state.rests(now) or self._tables.is_confirmed(identity.pid))
+            if not (state.rests(now) or self._holds(state))
         }
+
+    def _holds(self, state: VisitedVm) -> bool:
+        """Whether what BPF was told of a VM's devices still holds, or was more than it can keep."""
+        if self._tables is None or self._tables.is_confirmed(state.vm.id.pid):
+            return True
+        return state.crowded_at is not None and state.crowded_at == self._tables.epoch(
+            state.vm.id.pid
+        )
 
     def _moving(self, now: float) -> list[VisitedVm]:
         """The VMs to ask now for what moves."""
@@ -336,10 +344,11 @@ class Addressing:
         """Write a VM's table; with the map full, what did not fit is not known, and that is all."""
         if self._tables is None:
             return
+        state.crowded_at = None
         try:
             self._tables.write(state.vm.id.pid, entries(windows, state.slots), epoch)
         except KvmExporterError as err:
-            state.trouble = str(err)
+            state.trouble, state.crowded_at = str(err), epoch
             if state.trouble != before:
                 _log.warning(
                     "devices of a VM not told to BPF",

@@ -44,6 +44,7 @@ class VisitedVm:
         trouble: why the last visit failed, "" if it did not.
         failures: visits that failed, one after another.
         legacy_at: where its guest was when the legacy addresses were written, None if never.
+        crowded_at: where its guest was when its table found no room, None if it has.
         slow: whether it took long to answer.
         busy: whether it is being asked.
     """
@@ -56,6 +57,7 @@ class VisitedVm:
     trouble: str = ""
     failures: int = 0
     legacy_at: Epoch | None = None
+    crowded_at: Epoch | None = None
     slow: bool = False
     busy: bool = False
     _due: float = 0.0

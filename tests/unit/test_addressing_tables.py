@@ -63,6 +63,31 @@ def test_devices_that_do_not_fit(
     assert [one.getMessage() for one in ours] == ["devices of a VM not told to BPF"]
 
 
+def test_a_vm_whose_devices_do_not_fit_is_not_hurried(
+    vms: Vms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is visited when its turn comes: BPF's table would not hold more a second later."""
+    vms.add(10)
+
+    def refuse(*_: bytes) -> None:
+        raise KvmExporterError("BPF map regions: Argument list too long")
+
+    monkeypatch.setattr(vms.maps.maps["regions"], "set", refuse)
+    visits, clock = Visits(), Clock(step=0.5)
+    vms.start(visits, clock).settle(60)
+    until = clock.now + 300
+    while clock.now < until:
+        time.sleep(0.005)
+    assert 1 < visits.begun["10"] <= 8
+    vms.maps.guest_moves(vms.maps.indexes()[10], pci=17)
+    before = visits.begun["10"]
+    eventually(lambda: visits.begun["10"] > before)
+    now, after = clock.now, visits.begun["10"]
+    vms.maps.guest_moves(vms.maps.indexes()[10], pci=17)
+    eventually(lambda: visits.begun["10"] > after)
+    assert clock.now - now < 45, "but for a guest that moves them"
+
+
 def test_one_thread_at_a_time_is_in_the_tables(vms: Vms) -> None:
     """What a scrape reads of them, it does not read while a visit writes."""
     inside: set[int] = set()
