@@ -29,6 +29,9 @@ from tests.unit.clock_records import write_clock, write_offset
 from tests.unit.vcpu_records import record
 
 VCPUS = 8
+TAPS = "fleet"
+"""What the name of each VM's tap begins with."""
+
 _MOST_MAGNITUDES = 5
 _UNKNOWN_PORT = 0xED
 _REGION_KEY = struct.Struct("QII")  # struct region_key
@@ -85,7 +88,7 @@ class Fleet:
         words = []
         for word in linux_guest().command_line[1:]:
             word = word.replace("/run/guest/qmp.sock", f"{self._directory}/{number}.sock")
-            word = re.sub(r"ifname=\w+", f"ifname=fleet{number:04}", word)
+            word = re.sub(r"ifname=\w+", f"ifname={TAPS}{number:04}", word)
             words.append(word.replace("guest=linux-guest", f"guest=tenant-{number:04}"))
         words[words.index("-smp") + 1] = str(VCPUS)
         return subprocess.Popen(

@@ -21,7 +21,7 @@ from typing import Any
 
 from kvmexporter.registry import COLLECTORS
 from kvmexporter.visits import _GLANCE_SECONDS, _GLANCE_WEIGHT, _REFRESH_SECONDS
-from tests.bench.fleet import VCPUS, Fleet
+from tests.bench.fleet import TAPS, VCPUS, Fleet
 from tests.bench.losses import INTERVAL_SECONDS
 from tests.bench.noise import Interval, median_interval
 from tests.bench.pace import Pace
@@ -88,7 +88,7 @@ class Cost:
         peak_bytes: of the server while it was scraped.
         map_bytes: the kernel's memory of its BPF maps.
         series: in all.
-        series_per_vm: of those with a `vm` label.
+        series_per_vm: of those with a `vm` label or of a VM's tap.
         by_metric: metric → series of one VM.
         by_collector: collector → (series of one VM, seconds it took, median).
         rest_seconds: what a client waits beyond all collectors, median.
@@ -312,8 +312,12 @@ def durations(text: str) -> dict[str, float]:
 
 
 def _per_vm(scrape: Scrape, vms: int) -> dict[str, float]:
-    """Metric → series of one VM."""
-    names = Counter(name for name, labels, _ in scrape.samples if "vm" in labels)
+    """Metric → series of one VM, those of its tap included."""
+    names = Counter(
+        name
+        for name, labels, _ in scrape.samples
+        if "vm" in labels or labels.get("nic", "").startswith(TAPS)
+    )
     return {name: count / vms for name, count in names.items()}
 
 

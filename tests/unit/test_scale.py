@@ -109,8 +109,8 @@ def test_the_limit_of_a_scrape() -> None:
     limit = examples.scrape()["sample_limit"]
     measured = Benchmarks((DOCS / "benchmarks.md").read_text())
     host = measured.host(scale.VMS_PER_HOST)
-    assert limit == scale.SAMPLE_LIMIT == 11_550
-    assert host.own_series <= scale.HOST_SERIES + 5
+    assert limit == scale.SAMPLE_LIMIT == 10_333
+    assert host.own_series <= scale.HOST_SERIES
     assert host.series < scale.HOST_SERIES + scale.VMS_PER_HOST * 150 < limit
     by_vcpu = measured.per_vcpu[0].series_per_vm
     unserved = measured.by_metric["kvm_vm_unserved_events"]
