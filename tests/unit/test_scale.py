@@ -115,6 +115,10 @@ def test_the_limit_of_a_scrape() -> None:
     by_vcpu = measured.per_vcpu[0].series_per_vm
     unserved = measured.by_metric["kvm_vm_unserved_events"]
     assert limit < host.own_series + scale.VMS_PER_HOST * (by_vcpu - unserved)
+    said = f"{scale.HOST_SERIES} series of a host and 150 of each of its {scale.VMS_PER_HOST}"
+    for text in (scale.document(MEASURED), (DOCS / "examples/prometheus-agent.yml").read_text()):
+        assert said in text
+        assert "a third more" in text
     assert f"`sample_limit` is {limit:,}" in scale.document(MEASURED)
 
 
