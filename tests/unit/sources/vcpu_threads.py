@@ -60,11 +60,13 @@ class Threads:
         pending_cell: int = 0,
         io: dict[int, int] | None = None,
     ) -> None:
-        """A thread that has ended: BPF moved its record."""
-        self.retired.set(
-            retired_key(tid, vm.pid, created_ns),
-            record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, exits={1: exits}, io=io or {}),
-        )
+        """A thread that has ended."""
+        made = record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, exits={1: exits}, io=io or {})
+        self.retire(tid, retired_key(tid, vm.pid, created_ns), made)
+
+    def retire(self, tid: int, key: bytes, made: bytes) -> None:
+        """Move the record of a thread where BPF does when it ends."""
+        self.retired.set(key, made)
         self.forget(tid)
 
     def forget(self, tid: int) -> None:
@@ -90,15 +92,5 @@ class NearThreads(Threads):
     def keep(self, tid: int, made: bytes) -> None:
         self.near.take(tid, made)
 
-    def ended(
-        self,
-        tid: int,
-        exits: int,
-        vm: VmId = VM,
-        created_ns: int = CREATED_NS,
-        pending_cell: int = 0,
-        io: dict[int, int] | None = None,
-    ) -> None:
-        counted = {"exits": {1: exits}, "io": io or {}}
-        made = record(vm.pid, created_ns, 0, Isa.VMX, pending_cell, 0, **counted)
+    def retire(self, tid: int, key: bytes, made: bytes) -> None:  # noqa: ARG002 - in its own place
         self.near.take(tid, made)
