@@ -124,7 +124,7 @@ class Cost:
     @property
     def is_undisturbed(self) -> bool:
         """Whether enough scrapes were left alone to be the only ones that count."""
-        return self.undisturbed >= _LEAST_UNDISTURBED
+        return _are_enough(self.undisturbed)
 
     @property
     def is_default(self) -> bool:
@@ -168,7 +168,7 @@ def measure(
         resident, maps = resident_bytes(server.pid), map_bytes(server.pid)
         scrape = _scraped(server)
     undisturbed = [one for one in asked if one.is_undisturbed]
-    chosen = undisturbed if len(undisturbed) >= _LEAST_UNDISTURBED else asked
+    chosen = undisturbed if _are_enough(len(undisturbed)) else asked
     plain = [gzip.decompress(one.body).decode() for one in chosen]
     took = [durations(text) for text in plain]
     names = _per_vm(scrape, len(fleet))
@@ -199,6 +199,11 @@ def measure(
         scrapes=len(asked),
         undisturbed=len(undisturbed),
     )
+
+
+def _are_enough(undisturbed: int) -> bool:
+    """Whether so many scrapes that were left alone are enough to be the only ones that count."""
+    return undisturbed >= _LEAST_UNDISTURBED
 
 
 def read(found: Mapping[str, Any]) -> Cost:
