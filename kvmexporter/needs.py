@@ -226,7 +226,7 @@ def _tracepoints(place: Place) -> Verdict:
     lacking = [one for one in place.probes.programs if not one.attached]
     seen = [f"{one.event}: {one.reason}" for one in lacking]
     # Where kvm_exit is not even listened to, that is why.
-    if place.unannounced and all(one.event != EXIT_EVENT for one in lacking):
+    if place.unannounced and not place.probes.lacks(EXIT_EVENT):
         seen.append(UNANNOUNCED)
     if not lacking:
         return _ok("; ".join(["all", *seen]))

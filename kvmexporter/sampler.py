@@ -17,6 +17,7 @@ from typing import Any
 
 from kvmexporter.collector import Collector, Cycle, Sources
 from kvmexporter.errors import Unavailable
+from kvmexporter.model.exits import EXIT_EVENT
 from kvmexporter.model.findings import Finding, worst_first
 from kvmexporter.model.ignored import Ignored
 from kvmexporter.model.io import UnknownAddress
@@ -82,6 +83,7 @@ class Snapshot:
         unknown_addresses: a sample of what guests touched and nobody knows.
         extras: what is served beyond the usual, as `collector.extra`.
         sees_all_vms: whether no VM can have been missed.
+        hears_exits: whether exits are counted where KVM announces them.
     """
 
     time: float
@@ -93,6 +95,7 @@ class Snapshot:
     unknown_addresses: tuple[UnknownAddress, ...] = ()
     extras: frozenset[str] = frozenset()
     sees_all_vms: bool = True
+    hears_exits: bool = True
 
 
 class Sampler:
@@ -196,6 +199,10 @@ class Sampler:
             unknown_addresses=cycle.unknown_addresses(),
             extras=self.extras,
             sees_all_vms=self._sources.inventory.sees_all,
+            hears_exits=not (
+                isinstance(self._sources.probes, Unavailable)
+                or self._sources.probes.lacks(EXIT_EVENT)
+            ),
         )
 
     def _collect(

@@ -87,6 +87,10 @@ class BpfProbes:
         self.programs = tuple(programs)
         self._fds = dict(fds)
 
+    def lacks(self, event: str) -> bool:
+        """Whether the probe of a tracepoint was asked for, and is not attached."""
+        return any(one.event == event and not one.attached for one in self.programs)
+
     def runs(self) -> dict[str, ProgramRuns]:
         """Tracepoint → how often its program ran."""
         return {

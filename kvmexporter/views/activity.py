@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kvmexporter.model.exits import EXIT_EVENT, UNANNOUNCED, UNHEARD
+from kvmexporter.model.exits import UNANNOUNCED, UNHEARD
 from kvmexporter.model.histogram import Histogram
 from kvmexporter.model.metrics import Value
 from kvmexporter.model.vm import SEEING, UNSEEN, Vm
@@ -29,7 +29,6 @@ HYPERCALLS = "kvm_vm_hypercalls_total"
 VCPU_EXITS = "kvm_vm_vcpu_exits_total"
 CPU = "kvm_vm_vcpu_cpu_seconds_total"
 RUN_DELAY = "kvm_vm_run_delay_seconds_total"
-_ATTACHED = "kvmexporter_bpf_attached"
 # The collector of each.
 _EXITS_COLLECTOR, _IO_COLLECTOR = "exits", "io"
 _EXITS_FAMILIES = (EXITS, USERSPACE, MSRS, HYPERCALLS)
@@ -160,17 +159,7 @@ def uncounted(snapshot: Snapshot) -> Uncounted:
     return Uncounted(
         _why_not(snapshot, _EXITS_COLLECTOR, _EXITS_FAMILIES),
         _why_not(snapshot, _IO_COLLECTOR, (IO_EXITS,)),
-        UNHEARD if _is_unheard(snapshot) else UNANNOUNCED,
-    )
-
-
-def _is_unheard(snapshot: Snapshot) -> bool:
-    """Whether exits have no probe."""
-    return any(
-        labels == (EXIT_EVENT,) and not value
-        for family in snapshot.families
-        if family.metric.name == _ATTACHED
-        for labels, value in zip(family.labels, family.values, strict=True)
+        UNANNOUNCED if snapshot.hears_exits else UNHEARD,
     )
 
 

@@ -16,6 +16,7 @@ from kvmexporter.model.findings import Finding, Severity
 from kvmexporter.model.ignored import Ignored
 from kvmexporter.model.metrics import Family, Kind, Metric
 from kvmexporter.sampler import METRICS, Sampler, Snapshot, State
+from kvmexporter.sources.bpfprobes import ProgramState
 from tests.unit.host import Clock, Host, without_bpf
 from tests.unit.procfs_tree import ProcfsTree
 
@@ -345,3 +346,23 @@ def test_whether_vms_may_have_been_missed(host: Host) -> None:
     assert host.snapshot().sees_all_vms
     (host.tree.root / "self").symlink_to("10")  # mounted with hidepid
     assert not host.snapshot().sees_all_vms
+
+
+@pytest.mark.parametrize(
+    ("programs", "hears"),
+    [
+        ((ProgramState("kvm_exit", True, ""), ProgramState("kvm_pio", False, "gone")), True),
+        ((ProgramState("kvm_exit", False, "gone"), ProgramState("kvm_pio", True, "")), False),
+    ],
+)
+def test_whether_exits_are_heard(
+    host: Host, programs: tuple[ProgramState, ...], hears: bool
+) -> None:
+    """Whichever collectors run: a view has to know before it says that KVM announces none."""
+    host.programs = programs
+    assert host.snapshot().hears_exits == hears
+
+
+def test_without_bpf_nothing_is_heard(tree: ProcfsTree) -> None:
+    """The collectors say why."""
+    assert not Sampler(without_bpf(tree), []).snapshot().hears_exits
