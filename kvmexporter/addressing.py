@@ -234,16 +234,13 @@ class Addressing:
         return {
             identity
             for identity, state in islice(self._states.items(), first, first + looks)
-            if not (state.rests(now) or self._holds(state))
+            if not (
+                state.rests(now)
+                or self._tables.is_confirmed(identity.pid)
+                # It had no room; or has no table, and None is None.
+                or state.crowded_at == self._tables.epoch(identity.pid)
+            )
         }
-
-    def _holds(self, state: VisitedVm) -> bool:
-        """Whether what BPF was told of a VM's devices still holds, or was more than it can keep."""
-        if self._tables is None or self._tables.is_confirmed(state.vm.id.pid):
-            return True
-        return state.crowded_at is not None and state.crowded_at == self._tables.epoch(
-            state.vm.id.pid
-        )
 
     def _moving(self, now: float) -> list[VisitedVm]:
         """The VMs to ask now for what moves."""
@@ -342,13 +339,15 @@ class Addressing:
         self, state: VisitedVm, windows: tuple[Window, ...], epoch: Epoch, before: str
     ) -> None:
         """Write a VM's table; with the map full, what did not fit is not known, and that is all."""
-        if self._tables is None:
+        pid = state.vm.id.pid
+        if self._tables is None or (windows is state.told and self._tables.is_confirmed(pid)):
             return
-        state.crowded_at = None
+        state.told, state.crowded_at = windows, None
         try:
-            self._tables.write(state.vm.id.pid, entries(windows, state.slots), epoch)
+            self._tables.write(pid, entries(windows, state.slots), epoch)
         except KvmExporterError as err:
-            state.trouble, state.crowded_at = str(err), epoch
+            state.told, state.crowded_at = None, epoch
+            state.trouble = str(err)
             if state.trouble != before:
                 _log.warning(
                     "devices of a VM not told to BPF",

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 
 from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
+from kvmexporter.model.devices import Window
 from kvmexporter.model.regiontable import Slots
 from kvmexporter.model.vm import Vm
 from kvmexporter.sources.qemu import QemuFacts
@@ -44,6 +45,7 @@ class VisitedVm:
         trouble: why the last visit failed, "" if it did not.
         failures: visits that failed, one after another.
         legacy_at: where its guest was when the legacy addresses were written, None if never.
+        told: the windows that BPF was told of, None if there was no room for all.
         crowded_at: where its guest was when its table found no room, None if it has.
         slow: whether it took long to answer.
         busy: whether it is being asked.
@@ -57,6 +59,7 @@ class VisitedVm:
     trouble: str = ""
     failures: int = 0
     legacy_at: Epoch | None = None
+    told: tuple[Window, ...] | None = None
     crowded_at: Epoch | None = None
     slow: bool = False
     busy: bool = False

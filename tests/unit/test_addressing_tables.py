@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from kvmexporter.bpf.request import IO_SLOTS, KICK_SLOTS
 from kvmexporter.errors import KvmExporterError
-from tests.unit.addressed import Visits, Vms, identity
+from kvmexporter.model.devices import Window
+from kvmexporter.model.regiontable import Entry, Key, Slots, entries
+from tests.unit.addressed import PC, Visits, Vms, identity
 from tests.unit.host import Clock
 from tests.unit.procfs_tree import ProcfsTree
 from tests.waiting import eventually
@@ -86,6 +89,29 @@ def test_a_vm_whose_devices_do_not_fit_is_not_hurried(
     vms.maps.guest_moves(vms.maps.indexes()[10], pci=17)
     eventually(lambda: visits.begun["10"] > after)
     assert clock.now - now < 45, "but for a guest that moves them"
+
+
+def test_a_table_that_holds_is_not_made_again(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the devices and their addresses are what they were, and the guest moved none."""
+    vms.add(10)
+    made: list[object] = []
+
+    def counted(windows: tuple[Window, ...], slots: Slots) -> dict[Key, Entry]:
+        made.append(windows)
+        return entries(windows, slots)
+
+    monkeypatch.setattr("kvmexporter.addressing.entries", counted)
+    visits = Visits()
+    vms.start(visits, Clock(step=5.0))
+    eventually(lambda: visits.begun.get("10", 0) >= 5)
+    assert len(made) == 1
+    assert vms.written(10) == entries(PC.windows(), Slots(IO_SLOTS, KICK_SLOTS))
+    vms.maps.guest_moves(vms.maps.indexes()[10], pci=1)
+    eventually(lambda: len(made) > 1 and vms.maps.tables.is_confirmed(10))
+    # A visit that began before the guest moved them may have come first.
+    visited, tables = visits.begun["10"], len(made)
+    eventually(lambda: visits.begun["10"] >= visited + 3)
+    assert len(made) == tables
 
 
 def test_one_thread_at_a_time_is_in_the_tables(vms: Vms) -> None:
