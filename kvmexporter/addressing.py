@@ -184,12 +184,9 @@ class Addressing:
         self._went_through = now
         for state in self._due(now, elapsed):
             state.busy = True
-            if self._can_be_asked(state.vm):
-                self._pace.visits(first=state.facts is None and not state.failures)
             yield self._refresh(state, self._lanes[state.slow or state.failures > 0])
         for state in self._moving(now):
             state.busy = True
-            self._pace.glances()
             yield self._look_again(state, self._lanes[state.slow])
 
     def _due(self, now: float, elapsed: float) -> list[VisitedVm]:
@@ -292,6 +289,7 @@ class Addressing:
             facts, trouble = None, ""
             if self._can_be_asked(state.vm):
                 begun = self._monotonic()
+                first = state.facts is None and not state.failures
                 try:
                     door = await self._door(state.vm)
                     facts = await self._visit(door, _DEADLINE_SECONDS, state.facts)
@@ -301,6 +299,9 @@ class Addressing:
                     return
                 except KvmExporterError as err:
                     trouble = str(err)
+                finally:
+                    # Not when it begins: what it costs is not known before it is over.
+                    self._pace.visits(first=first)
             with self._lock:
                 if state.vm.id not in self._states:
                     return
@@ -332,6 +333,8 @@ class Addressing:
                     if state.vm.id in self._states:
                         self._leave(state, str(err))
                 return
+            finally:
+                self._pace.glances()
             with self._lock:
                 state.came_again(facts, self._monotonic())
 

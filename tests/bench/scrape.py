@@ -42,6 +42,7 @@ GLANCES_A_VISIT = _REFRESH_SECONDS / _GLANCE_SECONDS
 _SETTLE_SECONDS = 300.0
 _AT_REST_SHARE = 0.1  # of a core: no visits but for single ones
 _VISITED_AGAIN = 250  # at most
+_HURRY_SECONDS = 10.0  # by then visits to them have begun; else one could fall into a scrape
 _DURATION = re.compile(
     r'^kvmexporter_collector_duration_seconds\{collector="([^"]+)"\} (\S+)', re.MULTILINE
 )
@@ -227,6 +228,7 @@ def _visit_again(server: Exporter, fleet: Fleet) -> float | None:
     """Have VMs visited that are as they were: the same, of such a visit."""
     began, used = time.monotonic(), cpu_seconds(server.pid)
     touched = fleet.touch_unknown(server.pid, _VISITED_AGAIN)
+    time.sleep(_HURRY_SECONDS)
     return _seconds_of_a_visit(server, began, used, len(fleet), touched)
 
 

@@ -11,7 +11,8 @@ import pytest
 from kvmexporter.addressing import Addressing
 from kvmexporter.sources.qemu import QemuFacts, Visitor
 from kvmexporter.sources.qmp import Door
-from tests.unit.addressed import DEADLINE_SECONDS, Visits, Vms, fast, identity
+from kvmexporter.visits import Pace
+from tests.unit.addressed import DEADLINE_SECONDS, Held, Visits, Vms, fast, identity
 from tests.unit.procfs_tree import ProcfsTree
 from tests.unit.sources.qmp_hostility import silent
 from tests.waiting import eventually
@@ -98,3 +99,18 @@ def test_closing_does_not_wait_for_visits(vms: Vms) -> None:
     addressing.close()
     assert time.monotonic() - start < 3
     eventually(lambda: server.now_connected == 0)
+
+
+def test_a_visit_counts_when_it_is_over(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it cost: many VMs that appear at once would seem to be cheap, then dear."""
+    counted: list[bool] = []
+    monkeypatch.setattr(Pace, "visits", lambda _, *, first=False: counted.append(first))
+    vms.process(10, "-qmp", "unix:/qmp.sock")
+    held = Held()
+    vms.start(held, fast)
+    assert held.begun.wait(10)
+    time.sleep(0.1)
+    assert counted == []
+    held.let_go.set()
+    eventually(lambda: len(counted) >= 3)
+    assert counted[:3] == [True, False, False]
